@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "fs.h"
+#include "handle.h"
+#include "inode.h"
+#include "util.h"
+
+/* A time stamp this fresh may stand for a later change as well, where the kernel's clock is coarse. */
+#define RACY_NS INT64_C(20000000)
+
+struct file *file_peek(struct inode *inode)
+{
+	return atomic_load_explicit(&inode->file, memory_order_acquire);
+}
+
+int file_get(struct fs *fs, struct inode *inode, struct file **ret_file)
+{
+	struct file *file = file_peek(inode), *fresh;
+
+	if (file == NULL) {
+		fresh = calloc(1, sizeof(*fresh));
+		if (fresh == NULL)
+			return -ENOMEM;
+		mapping_init(&fresh->mapping, &fs->windows);
+		pthread_mutex_init(&fresh->lock, NULL);
+		if (atomic_compare_exchange_strong(&inode->file, &file, fresh))
+			file = fresh;
+		else
+			file_free(fresh);
+	}
+	*ret_file = file;
+	return 0;
+}
+
+void file_free(struct file *file)
+{
+	if (file == NULL)
+		return;
+	for (struct lock_owner *owner = file->lock_owners, *next; owner != NULL; owner = next) {
+		next = owner->next;
+		close(owner->fd);
+		free(owner);
+	}
+	mapping_fini(&file->mapping);
+	pthread_mutex_destroy(&file->lock);
+	free(file);
+}
+
+static bool handle_writes(const struct handle *handle)
+{
+	return (handle->flags & O_ACCMODE) != O_RDONLY;
+}
+
+void file_open(struct file *file, struct handle *handle)
+{
+	LOCK_SCOPE(&file->lock);
+	atomic_fetch_add(&file->openers, 1);
+	if (handle_writes(handle))
+		atomic_fetch_add(&file->writers, 1);
+	/* An error that nobody has heard of yet concerns this handle too. */
+	atomic_store(&handle->error_seen,
+		     atomic_load(&file->error_sequence) - (file->error_unheard ? 1 : 0));
+}
+
+static void drop_writing_locked(struct fs *fs, struct inode *inode, struct file *file)
+{
+	if (atomic_load(&file->writers) > 0)
+		return;
+	mapping_drop(&file->mapping, true);
+	fd_slot_close(&fs->fds, &inode->slots[FD_WRITE]);
+}
+
+void file_drop_writing(struct fs *fs, struct inode *inode, struct file *file)
+{
+	LOCK_SCOPE(&file->lock);
+	drop_writing_locked(fs, inode, file);
+}
+
+void file_close(struct fs *fs, struct inode *inode, struct file *file, struct handle *handle)
+{
+	LOCK_SCOPE(&file->lock);
+	atomic_fetch_sub(&file->openers, 1);
+	if (!handle_writes(handle))
+		return;
+	atomic_fetch_sub(&file->writers, 1);
+	drop_writing_locked(fs, inode, file);
+}
+
+static int64_t timespec_ns(const struct timespec *time)
+{
+	return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
+}
+
+static bool timespec_equal(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+bool file_cache_valid(struct file *file, const struct stat *now)
+{
+	struct timespec clock;
+	bool valid;
+
+	clock_gettime(CLOCK_REALTIME, &clock);
+	LOCK_SCOPE(&file->lock);
+	valid = file->seen && !atomic_exchange(&file->changed_here, false) && file->seen_size == now->st_size &&
+		timespec_equal(&file->seen_mtime, &now->st_mtim) &&
+		timespec_equal(&file->seen_ctime, &now->st_ctim);
+	/* Too fresh to tell a second change from the first: do not trust it next time. */
+	file->seen = timespec_ns(&clock) - timespec_ns(&now->st_mtim) > RACY_NS;
+	file->seen_size = now->st_size;
+	file->seen_mtime = now->st_mtim;
+	file->seen_ctime = now->st_ctim;
+	return valid;
+}
+
+void file_error_record(struct file *file, int error)
+{
+	LOCK_SCOPE(&file->lock);
+	file->error = error;
+	file->error_unheard = true;
+	atomic_fetch_add(&file->error_sequence, 1);
+}
+
+int file_error_check(struct file *file, struct handle *handle, bool consume)
+{
+	uint64_t sequence = atomic_load(&file->error_sequence);
+
+	if (atomic_load(&handle->error_seen) == sequence)
+		return 0;
+	LOCK_SCOPE(&file->lock);
+	if (consume) {
+		atomic_store(&handle->error_seen, atomic_load(&file->error_sequence));
+		file->error_unheard = false;
+	}
+	return -file->error;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MEMMAPFS_FILE_H
+#define MEMMAPFS_FILE_H
+
+/*
+ * The content side of a regular file's inode, allocated by its first open: windows, who has it open,
+ * what is dirty, which background errors nobody has heard of, and the locks its openers hold.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "fds.h"
+#include "mapping/cache.h"
+
+struct fs;
+struct handle;
+struct inode;
+
+/* One fcntl(2) lock owner: an open file description whose OFD locks stand for the owner's. */
+struct lock_owner {
+	struct lock_owner *next;
+	uint64_t owner;
+	int fd;
+	uint32_t pid;	  /* of who locked last, as the mount's clients see it */
+	unsigned waiting; /* threads blocked on fd; protected by file->lock */
+	bool gone;	  /* closed while somebody waited: the last waiter frees it */
+};
+
+struct file {
+	struct mapping mapping;
+	pthread_mutex_t lock;
+	_Atomic unsigned openers; /* written under lock */
+	_Atomic unsigned writers; /* written under lock */
+	/* What BACKING's file looked like when the kernel's cache of it was last known to be right. */
+	bool seen;		       /* protected by lock */
+	struct timespec seen_mtime;    /* protected by lock */
+	struct timespec seen_ctime;    /* protected by lock */
+	off_t seen_size;	       /* protected by lock */
+	_Atomic bool changed_here;     /* written through the mount since */
+	_Atomic bool direct_access;    /* DAX: a store is the write */
+	struct lock_owner *lock_owners; /* protected by lock */
+	/* Errors of background syncs, as errseq_t counts them. */
+	_Atomic uint64_t error_sequence; /* failures so far; written under lock */
+	int error;			 /* protected by lock; errno of the last one */
+	bool error_unheard;		 /* protected by lock; no handle was open, or none consumed it yet */
+};
+
+/**
+ * file_get() - the file of a regular inode, made by the first caller
+ *
+ * Return: 0 or -ENOMEM. The file lives as long as the inode.
+ */
+int file_get(struct fs *fs, struct inode *inode, struct file **ret_file);
+
+/** file_peek() - the file if there is one, else NULL */
+struct file *file_peek(struct inode *inode);
+
+/** file_free() - with its inode; accepts NULL */
+void file_free(struct file *file);
+
+/**
+ * file_open() - count one more opener and note from where on errors concern it
+ * @handle: its flags tell whether it writes
+ */
+void file_open(struct file *file, struct handle *handle);
+
+/**
+ * file_close() - count an opener out
+ *
+ * With the last writer everything that would make executing the backing file fail (ETXTBSY) goes: windows
+ * mapped from a writable descriptor and that descriptor itself.
+ */
+void file_close(struct fs *fs, struct inode *inode, struct file *file, struct handle *handle);
+
+/**
+ * file_drop_writing() - let the descriptor and windows for writing go, if nobody has the file open for it
+ *
+ * After an operation that needed them without an opener, such as truncate(2).
+ */
+void file_drop_writing(struct fs *fs, struct inode *inode, struct file *file);
+
+/**
+ * file_cache_valid() - may the kernel keep what it cached of this file?
+ * @now: fstat(2) of the backing file, which is remembered as what the kernel knows from here on
+ */
+bool file_cache_valid(struct file *file, const struct stat *now);
+
+/** file_error_record() - a background sync failed with @error (positive) */
+void file_error_record(struct file *file, int error);
+
+/**
+ * file_error_check() - has a background sync failed that this handle has not consumed?
+ * @consume: true for fsync and synchronous writes; false for close, which only reports
+ *
+ * Return: 0 or the failure's -errno.
+ */
+int file_error_check(struct file *file, struct handle *handle, bool consume);
+
+#endif

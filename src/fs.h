@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MEMMAPFS_FS_H
+#define MEMMAPFS_FS_H
+
+/*
+ * One mounted file system: everything a request, a background thread or a successor process needs is
+ * reached from struct fs.
+ *
+ * Lock order, outermost first:
+ *   file->lock
+ *   inode_shard.lock of by_key, then of by_id
+ *   mounts->lock
+ *   fd_cache->lock
+ *   fs->dirty_lock
+ *   mapping->lock
+ *   window_cache->lock
+ *   handle_table->lock, fs->wait_lock: leaves
+ * No lock is held across a reply, msync(2), or a touch of mapped bytes.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "fds.h"
+#include "handle.h"
+#include "inode.h"
+#include "mapping/cache.h"
+#include "options.h"
+#include "util.h"
+
+enum io_counter {
+	IO_READS,
+	IO_READ_BYTES,
+	IO_WRITES,
+	IO_WRITE_BYTES,
+	IO_READ_FALLBACKS,
+	IO_WRITE_FALLBACKS,
+	FAULTS_TRUNCATED,
+	FAULTS_NOSPACE,
+	FAULTS_IO,
+	SYNC_TICKS,
+	SYNC_MSYNCS,
+	SYNC_BYTES,
+	SYNC_ERRORS,
+	FS_COUNTERS,
+};
+_Static_assert(FS_COUNTERS <= TALLY_COUNTERS, "a tally holds them all");
+
+struct lock_wait;
+struct session;
+
+/* The mounts that backing objects lie on; handles are opened relative to a descriptor of theirs. */
+#define MOUNTS_MAX 64
+struct mounts {
+	pthread_mutex_t lock;
+	int count; /* protected by lock; entries never change once counted */
+	struct {
+		uint64_t id; /* statx(2)'s stx_mnt_id */
+		int fd;	     /* -1: objects there are kept by descriptor */
+	} mount[MOUNTS_MAX];
+};
+
+/* Which part of its policy a backing file system decides. */
+enum backing_medium { MEDIUM_DISK, MEDIUM_MEMORY, MEDIUM_REMOTE };
+
+struct fs {
+	struct options options; /* constant while serving */
+	bool read_only;		/* mode=ro, or ro; constant */
+	bool privileged;	/* may act as other users; constant */
+	bool handles;		/* BACKING has file handles and the daemon may open them; constant */
+	bool atime;		/* a read moves BACKING's access times; constant */
+	enum backing_medium medium; /* constant */
+	unsigned statx_flags;	/* AT_STATX_DONT_SYNC where asking is not needed; constant */
+	uint64_t root_dev;	/* constant */
+	_Atomic uint64_t own_dev; /* the mount's own device, once mounted; 0 before */
+	int proc_fd;		/* O_PATH, /proc/self/fd; constant */
+	int covered_fd;		/* O_PATH, the directory the mount covers; constant */
+	struct inode *root;	/* constant */
+	char *backing_path;	/* canonical; constant */
+	char *mount_path;	/* canonical; constant */
+	struct timespec started; /* CLOCK_MONOTONIC; constant */
+
+	struct mounts mounts;
+	struct inode_table inodes;
+	struct handle_table handle_table;
+	struct fd_cache fds;
+	struct window_cache windows;
+	struct tally tally; /* enum io_counter */
+
+	pthread_mutex_t dirty_lock;
+	struct inode *dirty;	     /* protected by dirty_lock; each holds a reference */
+	_Atomic uint64_t dirty_bytes; /* upper bound of bytes noted dirty */
+
+	struct session *session; /* constant once set */
+
+	pthread_mutex_t wait_lock;
+	pthread_cond_t wait_ended;
+	struct lock_wait *waits; /* protected by wait_lock; blocked requests for locks */
+	size_t wait_count;	 /* protected by wait_lock; threads, some of which may be past their wait */
+	bool waits_cancelled;	 /* protected by wait_lock */
+
+	/* Asked for by threads that run short of descriptors; set by the session. */
+	void (*ask_to_forget)(void *context);
+	void *ask_context;
+};
+
+/**
+ * fs_open() - open BACKING and set everything up that does not need the mount
+ * @options:   consumed on success
+ * @ret_error: one line for the user on failure; the caller frees it
+ *
+ * Return: 0, -EINVAL or another -errno for BACKING, -ENOTDIR ..., with @ret_mountpoint_bad telling
+ * whether MOUNTPOINT is to blame.
+ */
+int fs_open(struct fs *fs, struct options *options, char **ret_error, bool *ret_mountpoint_bad);
+
+/** fs_close() - release everything; no thread uses @fs any more */
+void fs_close(struct fs *fs);
+
+/** fs_count() - bump a counter, without a lock */
+static inline void fs_count(struct fs *fs, enum io_counter counter, uint64_t amount)
+{
+	tally_add(&fs->tally, counter, amount);
+}
+
+/**
+ * fs_mount_index() - the index in fs->mounts of the mount an object lies on
+ * @stx: with STATX_MNT_ID
+ *
+ * Return: an index, or -1 where its objects have to be kept by descriptor.
+ */
+int fs_mount_index(struct fs *fs, int directory_fd, const char *name, const struct statx *stx);
+
+/**
+ * fs_walk_contains() - does a directory lie in BACKING's tree?
+ * @fd: the directory; borrowed
+ */
+bool fs_walk_contains(struct fs *fs, int fd);
+
+#endif

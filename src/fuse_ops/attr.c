@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/* Attributes: GETATTR, which also answers STATX, and SETATTR. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "creds.h"
+#include "file.h"
+#include "fuse_ops/ops.h"
+#include "protocol.h"
+
+int op_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	int result = inode_fd(fs, inode, FD_PATH, &use);
+
+	if (result < 0)
+		return result;
+	if (statx(use.fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_BASIC_STATS | STATX_BTIME, ret_stx) < 0)
+		return -errno;
+	return 0;
+}
+
+static struct protocol_sx_time sx_time(const struct statx_timestamp *time)
+{
+	return (struct protocol_sx_time){.tv_sec = time->tv_sec, .tv_nsec = time->tv_nsec};
+}
+
+static void reply_statx(fuse_req_t req, const struct statx *stx)
+{
+	struct fs *fs = op_fs(req);
+	double timeout = fs->options.attr_timeout_s;
+	struct protocol_statx_out out = {
+		.attr_valid = (uint64_t)timeout,
+		.attr_valid_nsec = (uint32_t)((timeout - (double)(uint64_t)timeout) * 1e9),
+		.stat = {
+			.mask = stx->stx_mask,
+			.blksize = stx->stx_blksize,
+			.attributes = stx->stx_attributes,
+			.attributes_mask = stx->stx_attributes_mask,
+			.nlink = stx->stx_nlink,
+			.uid = stx->stx_uid,
+			.gid = stx->stx_gid,
+			.mode = stx->stx_mode,
+			.ino = inode_number(fs, makedev(stx->stx_dev_major, stx->stx_dev_minor), stx->stx_ino),
+			.size = stx->stx_size,
+			.blocks = stx->stx_blocks,
+			.atime = sx_time(&stx->stx_atime),
+			.btime = sx_time(&stx->stx_btime),
+			.ctime = sx_time(&stx->stx_ctime),
+			.mtime = sx_time(&stx->stx_mtime),
+			.rdev_major = stx->stx_rdev_major,
+			.rdev_minor = stx->stx_rdev_minor,
+		},
+	};
+
+	fuse_reply_buf(req, (const char *)&out, sizeof(out));
+}
+
+static void reply_attributes(fuse_req_t req, const struct statx *stx)
+{
+	struct stat attr;
+
+	op_stat(op_fs(req), stx, &attr);
+	fuse_reply_attr(req, &attr, op_fs(req)->options.attr_timeout_s);
+}
+
+void op_getattr(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
+{
+	struct inode *inode = op_begin(req, nodeid);
+	struct statx stx;
+	int result;
+
+	(void)fi;
+	if (inode == NULL)
+		return;
+	result = op_statx(op_fs(req), inode, &stx);
+	if (result < 0)
+		fuse_reply_err(req, -result);
+	else if (request_current()->wants_statx)
+		reply_statx(req, &stx);
+	else
+		reply_attributes(req, &stx);
+}
+
+static int set_owner(int fd, const struct stat *attr, int to_set)
+{
+	uid_t uid = to_set & FUSE_SET_ATTR_UID ? attr->st_uid : (uid_t)-1;
+	gid_t gid = to_set & FUSE_SET_ATTR_GID ? attr->st_gid : (gid_t)-1;
+
+	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+/* A descriptor opened with O_PATH takes no fchmod(2); its link in /proc does. */
+static int set_mode(struct fs *fs, int fd, mode_t mode)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", fd);
+	return fchmodat(fs->proc_fd, number, mode & 07777, 0) < 0 ? -errno : 0;
+}
+
+static int set_size(struct fs *fs, struct inode *inode, off_t size)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct file *file;
+	int result = file_get(fs, inode, &file);
+
+	if (result == 0)
+		result = inode_fd(fs, inode, FD_WRITE, &use);
+	if (result < 0)
+		return result;
+	if (ftruncate(use.fd, size) < 0)
+		result = -errno;
+	else
+		atomic_store(&file->changed_here, true);
+	if (result == 0)
+		mapping_resized(&file->mapping, (uint64_t)size);
+	fd_use_end(&use);
+	file_drop_writing(fs, inode, file);
+	return result;
+}
+
+static int set_times(int fd, const struct stat *attr, int to_set)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_OMIT}};
+
+	if (to_set & FUSE_SET_ATTR_ATIME_NOW)
+		times[0].tv_nsec = UTIME_NOW;
+	else if (to_set & FUSE_SET_ATTR_ATIME)
+		times[0] = attr->st_atim;
+	if (to_set & FUSE_SET_ATTR_MTIME_NOW)
+		times[1].tv_nsec = UTIME_NOW;
+	else if (to_set & FUSE_SET_ATTR_MTIME)
+		times[1] = attr->st_mtim;
+	return utimensat(fd, "", times, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+static int set_attributes(struct fs *fs, struct inode *inode, const struct stat *attr, int to_set)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	int result = 0;
+
+	/* SIZE first: its descriptor serves the others. The owner before the mode: a change of owner
+	 * clears set-id bits that the same request may set. */
+	if (to_set & FUSE_SET_ATTR_SIZE)
+		result = set_size(fs, inode, attr->st_size);
+	if (result == 0)
+		result = inode_fd(fs, inode, FD_PATH, &use);
+	if (result == 0 && to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+		result = set_owner(use.fd, attr, to_set);
+	if (result == 0 && to_set & FUSE_SET_ATTR_MODE)
+		result = set_mode(fs, use.fd, attr->st_mode);
+	if (result == 0 && to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |
+				     FUSE_SET_ATTR_MTIME_NOW))
+		result = set_times(use.fd, attr, to_set);
+	return result;
+}
+
+void op_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_set, struct fuse_file_info *fi)
+{
+	struct fs *fs = op_fs(req);
+	struct inode *inode = op_begin(req, nodeid);
+	struct statx stx;
+	int result;
+
+	(void)fi;
+	if (inode == NULL || !op_changes(req))
+		return;
+	creds_keep_setid(fs, !request_current()->kill_setid);
+	result = set_attributes(fs, inode, attr, to_set);
+	if (result == 0)
+		result = op_statx(fs, inode, &stx);
+	if (result < 0)
+		fuse_reply_err(req, -result);
+	else
+		reply_attributes(req, &stx);
+}

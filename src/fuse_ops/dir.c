@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Directories. A handle has a descriptor of its own and a buffer of raw entries; the offsets handed to
+ * the kernel are BACKING's, so a listing goes on where it was even after the buffer is gone.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fuse_ops/ops.h"
+#include "handle.h"
+
+#define ENTRIES_SIZE ((size_t)32 << 10)
+
+void op_opendir(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
+{
+	struct fs *fs = op_fs(req);
+	struct inode *inode = op_begin(req, nodeid);
+	struct handle *handle;
+	int result;
+
+	if (inode == NULL)
+		return;
+	result = handle_new(&fs->handle_table, inode, fi->flags, &handle);
+	if (result < 0) {
+		fuse_reply_err(req, -result);
+		return;
+	}
+	inode_ref(inode);
+	handle->fd = inode_open(fs, inode, O_RDONLY | O_DIRECTORY);
+	if (handle->fd < 0) {
+		result = handle->fd;
+		handle->fd = -1;
+		handle_free(&fs->handle_table, handle);
+		inode_unref(fs, inode);
+		fuse_reply_err(req, -result);
+		return;
+	}
+	fi->fh = handle->id;
+	if (fuse_reply_open(req, fi) < 0) {
+		handle_free(&fs->handle_table, handle);
+		inode_unref(fs, inode);
+	}
+}
+
+void op_releasedir(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
+{
+	struct fs *fs = op_fs(req);
+	struct handle *handle = handle_find(&fs->handle_table, fi->fh);
+	struct inode *inode;
+
+	(void)nodeid;
+	if (handle != NULL) {
+		inode = handle->inode;
+		handle_free(&fs->handle_table, handle);
+		inode_unref(fs, inode);
+	}
+	fuse_reply_err(req, 0);
+}
+
+/* The entry at the handle's position, read in if need be; NULL at the end. */
+static int next_entry_locked(struct handle *handle, struct dirent64 **ret_entry)
+{
+	ssize_t got;
+
+	if (handle->position >= handle->length) {
+		if (handle->entries == NULL)
+			handle->entries = malloc(ENTRIES_SIZE);
+		if (handle->entries == NULL)
+			return -ENOMEM;
+		got = getdents64(handle->fd, handle->entries, ENTRIES_SIZE);
+		handle->position = 0;
+		handle->length = got > 0 ? (size_t)got : 0;
+		if (got <= 0) {
+			*ret_entry = NULL;
+			return got < 0 ? -errno : 0;
+		}
+	}
+	*ret_entry = (struct dirent64 *)(handle->entries + handle->position);
+	return 0;
+}
+
+static int seek_locked(struct handle *handle, off_t offset)
+{
+	if (handle->offset == offset)
+		return 0;
+	if (lseek(handle->fd, offset, SEEK_SET) < 0)
+		return -errno;
+	handle->position = handle->length = 0;
+	handle->offset = offset;
+	return 0;
+}
+
+static bool is_dots(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* One entry into the reply; returns its size, larger than @space when it does not fit. */
+static size_t add_entry(fuse_req_t req, struct handle *handle, const struct dirent64 *entry, bool plus, char *to,
+			size_t space)
+{
+	struct fs *fs = op_fs(req);
+	struct fuse_entry_param param = {0};
+	struct found found;
+	size_t size;
+
+	param.attr.st_ino = inode_number(fs, handle->inode->key.dev, entry->d_ino);
+	param.attr.st_mode = (mode_t)DTTOIF(entry->d_type);
+	if (!plus)
+		return fuse_add_direntry(req, to, space, entry->d_name, &param.attr, entry->d_off);
+	/* Asked first how large it would be: a lookup that is not told must not be counted. */
+	size = fuse_add_direntry_plus(req, NULL, 0, entry->d_name, NULL, 0);
+	if (size > space)
+		return size;
+	if (!is_dots(entry->d_name) && inode_lookup(fs, handle->inode, entry->d_name, &found) == 0)
+		op_fill_entry(fs, &found, &param);
+	return fuse_add_direntry_plus(req, to, space, entry->d_name, &param, entry->d_off);
+}
+
+static void read_entries(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *fi, bool plus)
+{
+	struct fs *fs = op_fs(req);
+	struct handle *handle = handle_find(&fs->handle_table, fi->fh);
+	struct request *request = request_current();
+	char *reply = (char *)request->space;
+	struct dirent64 *entry;
+	size_t used = 0, added;
+	int result;
+
+	if (handle == NULL || handle->fd < 0) {
+		fuse_reply_err(req, EBADF);
+		return;
+	}
+	size = MIN(size, request->space_size);
+	pthread_mutex_lock(&handle->lock);
+	result = seek_locked(handle, offset);
+	while (result == 0) {
+		result = next_entry_locked(handle, &entry);
+		if (result < 0 || entry == NULL)
+			break;
+		added = add_entry(req, handle, entry, plus, reply + used, size - used);
+		if (added > size - used)
+			break;
+		used += added;
+		handle->position += entry->d_reclen;
+		handle->offset = entry->d_off;
+	}
+	pthread_mutex_unlock(&handle->lock);
+	/* An error after some entries is found again by the next call. */
+	if (result < 0 && used == 0)
+		fuse_reply_err(req, -result);
+	else
+		fuse_reply_buf(req, reply, used);
+}
+
+void op_readdir(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	(void)nodeid;
+	read_entries(req, size, offset, fi, false);
+}
+
+void op_readdirplus(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	(void)nodeid;
+	read_entries(req, size, offset, fi, true);
+}
+
+void op_fsyncdir(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi)
+{
+	struct fs *fs = op_fs(req);
+	struct handle *handle = handle_find(&fs->handle_table, fi->fh);
+	int result = 0;
+
+	(void)nodeid;
+	if (handle == NULL || handle->fd < 0)
+		result = -EBADF;
+	else if (fs->options.fsync == FSYNC_HONOR &&
+		 (datasync ? fdatasync(handle->fd) : fsync(handle->fd)) < 0)
+		result = -errno;
+	fuse_reply_err(req, -result);
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening and closing regular files, and making them durable on request. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "creds.h"
+#include "file.h"
+#include "fuse_ops/ops.h"
+#include "log.h"
+#include "mapping/sync.h"
+#include "session.h"
+
+static bool writes(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY;
+}
+
+static bool honors_fsync(const struct fs *fs)
+{
+	return fs->options.fsync == FSYNC_HONOR;
+}
+
+/* What the kernel may do with the pages it has cached of this file. */
+static void set_cache_flags(struct fs *fs, struct inode *inode, struct file *file, bool created,
+			    const struct stat *info, struct fuse_file_info *fi)
+{
+	switch (fs->options.cache) {
+	case CACHE_NONE:
+		fi->direct_io = 1;
+		break;
+	case CACHE_ALWAYS:
+		fi->keep_cache = 1;
+		break;
+	case CACHE_AUTO:
+		fi->keep_cache = file_cache_valid(file, info);
+		/* Changed behind us: the size the kernel remembers is as old as the pages it drops. */
+		if (!fi->keep_cache && !created)
+			session_forget_attributes(fs->session, inode->nodeid);
+		break;
+	}
+}
+
+static int open_backing(struct fs *fs, struct inode *inode, struct file *file, int flags, struct stat *ret_info)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	int result = inode_fd(fs, inode, writes(flags) || (flags & O_TRUNC) ? FD_WRITE : FD_READ, &use);
+
+	if (result < 0)
+		return result;
+	if (flags & O_TRUNC) {
+		creds_keep_setid(fs, !request_current()->kill_setid);
+		if (ftruncate(use.fd, 0) < 0)
+			return -errno;
+		mapping_resized(&file->mapping, 0);
+	}
+	if (fstat(use.fd, ret_info) < 0)
+		return -errno;
+	return 0;
+}
+
+int op_open_handle(struct fs *fs, struct inode *inode, bool created, struct fuse_file_info *fi)
+{
+	struct handle *handle;
+	struct file *file;
+	struct stat info;
+	int result = file_get(fs, inode, &file);
+
+	if (result < 0)
+		return result;
+	result = handle_new(&fs->handle_table, inode, fi->flags, &handle);
+	if (result < 0)
+		return result;
+	inode_ref(inode);
+	/* An opener first: from here on nobody lets the descriptor for writing go. */
+	file_open(file, handle);
+	result = open_backing(fs, inode, file, fi->flags, &info);
+	if (result < 0) {
+		op_close_handle(fs, handle->id);
+		return result;
+	}
+	if ((fi->flags & O_TRUNC) && !writes(fi->flags))
+		file_drop_writing(fs, inode, file);
+	fi->fh = handle->id;
+	set_cache_flags(fs, inode, file, created, &info, fi);
+	return 0;
+}
+
+void op_close_handle(struct fs *fs, uint64_t id)
+{
+	struct handle *handle = handle_find(&fs->handle_table, id);
+	struct inode *inode;
+
+	if (handle == NULL)
+		return;
+	inode = handle->inode;
+	file_close(fs, inode, file_peek(inode), handle);
+	handle_free(&fs->handle_table, handle);
+	inode_unref(fs, inode);
+}
+
+void op_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
+{
+	struct fs *fs = op_fs(req);
+	struct inode *inode = op_begin(req, nodeid);
+	int result;
+
+	if (inode == NULL)
+		return;
+	if (fs->read_only && (writes(fi->flags) || (fi->flags & O_TRUNC)))
+		result = -EROFS;
+	else
+		result = op_open_handle(fs, inode, false, fi);
+	if (result < 0)
+		fuse_reply_err(req, -result);
+	else if (fuse_reply_open(req, fi) < 0)
+		op_close_handle(fs, fi->fh);
+}
+
+void op_release(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
+{
+	struct fs *fs = op_fs(req);
+
+	(void)nodeid;
+	op_close_handle(fs, fi->fh);
+	fuse_reply_err(req, 0);
+}
+
+/* A network file system tells of failed writes when a descriptor is closed. */
+static int close_remote(struct fs *fs, struct inode *inode)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+
+	if (fs->medium != MEDIUM_REMOTE || !fd_slot_use(&fs->fds, &inode->slots[FD_WRITE], &use))
+		return 0;
+	return close(dup(use.fd)) < 0 ? -errno : 0;
+}
+
+void op_flush(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
+{
+	struct open_file open;
+	int result;
+
+	if (!op_begin_open(req, nodeid, fi, &open))
+		return;
+	op_locks_release(open.file, fi->lock_owner);
+	result = close_remote(open.fs, open.inode);
+	if (result == 0)
+		result = file_error_check(open.file, open.handle, false);
+	fuse_reply_err(req, -result);
+}
+
+/* fsync(2) of the whole file; what it fails with, every other handle hears of as well. */
+static int sync_file(struct open_file *open, int datasync)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct dirty_set written;
+	int result = inode_fd(open->fs, open->inode, writes(open->handle->flags) ? FD_WRITE : FD_READ, &use);
+
+	if (result < 0)
+		return result;
+	/* Taken before the sync: what is written meanwhile stays dirty. */
+	mapping_take_dirty(&open->file->mapping, &written);
+	if ((datasync ? fdatasync(use.fd) : fsync(use.fd)) < 0) {
+		CLEANUP(free_pointer) char *name = inode_name(open->fs, open->inode);
+
+		result = -errno;
+		file_error_record(open->file, -result);
+		fs_count(open->fs, SYNC_ERRORS, 1);
+		log_error("fsync '%s': %s", name == NULL ? "?" : name, strerror(-result));
+		file_error_check(open->file, open->handle, true);
+		return result;
+	}
+	fs_count(open->fs, SYNC_BYTES, dirty_bytes(&written));
+	return file_error_check(open->file, open->handle, true);
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi)
+{
+	struct open_file open;
+
+	if (!op_begin_open(req, nodeid, fi, &open))
+		return;
+	fuse_reply_err(req, honors_fsync(open.fs) ? -sync_file(&open, datasync) : 0);
+}

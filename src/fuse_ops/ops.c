@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#include "fuse_ops/ops.h"
+
+#include <errno.h>
+
+#include "file.h"
+#include "handle.h"
+
+#define MAX_BACKGROUND 64
+
+static void want(struct fuse_conn_info *conn, unsigned capability, bool wanted)
+{
+	if (wanted)
+		conn->want |= capability & conn->capable;
+	else
+		conn->want &= ~capability;
+}
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct fs *fs = userdata;
+
+	want(conn, FUSE_CAP_EXPORT_SUPPORT, true);
+	want(conn, FUSE_CAP_DONT_MASK, true);
+	want(conn, FUSE_CAP_POSIX_ACL, true);
+	want(conn, FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS, true);
+	want(conn, FUSE_CAP_IOCTL_DIR, true);
+	want(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE, false);
+	/* always: what the kernel has cached stays, whatever happens to the file's time stamps. */
+	want(conn, FUSE_CAP_AUTO_INVAL_DATA, fs->options.cache != CACHE_ALWAYS);
+	want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA, fs->options.cache == CACHE_ALWAYS);
+	conn->max_readahead = (unsigned)MIN(fs->options.readahead, UINT32_MAX);
+	conn->max_background = MAX_BACKGROUND;
+	conn->time_gran = 1;
+}
+
+const struct fuse_lowlevel_ops *ops_table(void)
+{
+	static const struct fuse_lowlevel_ops table = {
+		.init = op_init,
+		.lookup = op_lookup,
+		.forget = op_forget,
+		.forget_multi = op_forget_multi,
+		.getattr = op_getattr,
+		.setattr = op_setattr,
+		.readlink = op_readlink,
+		.access = op_access,
+		.statfs = op_statfs,
+		.mknod = op_mknod,
+		.mkdir = op_mkdir,
+		.symlink = op_symlink,
+		.link = op_link,
+		.create = op_create,
+		.unlink = op_unlink,
+		.rmdir = op_rmdir,
+		.rename = op_rename,
+		.open = op_open,
+		.flush = op_flush,
+		.release = op_release,
+		.fsync = op_fsync,
+		.read = op_read,
+		.write = op_write,
+		.fallocate = op_fallocate,
+		.lseek = op_lseek,
+		.copy_file_range = op_copy_file_range,
+		.opendir = op_opendir,
+		.readdir = op_readdir,
+		.readdirplus = op_readdirplus,
+		.releasedir = op_releasedir,
+		.fsyncdir = op_fsyncdir,
+		.setxattr = op_setxattr,
+		.getxattr = op_getxattr,
+		.listxattr = op_listxattr,
+		.removexattr = op_removexattr,
+		.getlk = op_getlk,
+		.setlk = op_setlk,
+		.flock = op_flock,
+		.ioctl = op_ioctl,
+	};
+
+	return &table;
+}
+
+struct inode *op_begin(fuse_req_t req, fuse_ino_t nodeid)
+{
+	struct inode *inode = inode_find(op_fs(req), nodeid);
+
+	if (inode == NULL)
+		fuse_reply_err(req, ESTALE);
+	return inode;
+}
+
+bool op_changes(fuse_req_t req)
+{
+	if (!op_fs(req)->read_only)
+		return true;
+	fuse_reply_err(req, EROFS);
+	return false;
+}
+
+bool op_begin_open(fuse_req_t req, fuse_ino_t nodeid, const struct fuse_file_info *fi, struct open_file *ret_open)
+{
+	ret_open->fs = op_fs(req);
+	ret_open->inode = op_begin(req, nodeid);
+	if (ret_open->inode == NULL)
+		return false;
+	ret_open->file = file_peek(ret_open->inode);
+	ret_open->handle = handle_find(&ret_open->fs->handle_table, fi->fh);
+	if (ret_open->file != NULL && ret_open->handle != NULL && ret_open->handle->inode == ret_open->inode)
+		return true;
+	fuse_reply_err(req, EBADF);
+	return false;
+}
+
+void op_stat(struct fs *fs, const struct statx *stx, struct stat *ret_stat)
+{
+	identity_stat(stx, ret_stat);
+	ret_stat->st_ino = inode_number(fs, ret_stat->st_dev, stx->stx_ino);
+}
+
+void op_fill_entry(struct fs *fs, const struct found *found, struct fuse_entry_param *ret_entry)
+{
+	*ret_entry = (struct fuse_entry_param){
+		.ino = found->inode->nodeid,
+		.attr_timeout = fs->options.attr_timeout_s,
+		.entry_timeout = fs->options.entry_timeout_s,
+	};
+	op_stat(fs, &found->stx, &ret_entry->attr);
+}

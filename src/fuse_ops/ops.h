@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MEMMAPFS_OPS_H
+#define MEMMAPFS_OPS_H
+
+/*
+ * The FUSE operations, a file a family, and what they share. A handler finds its inode, calls down and
+ * replies exactly once; helpers never reply.
+ */
+
+#include <fuse_lowlevel.h>
+
+#include "fs.h"
+#include "inode.h"
+#include "request.h"
+
+/** ops_table() - the handlers; static. The session's userdata is the struct fs. */
+const struct fuse_lowlevel_ops *ops_table(void);
+
+/** op_fs() - the file system of a request */
+static inline struct fs *op_fs(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+/** op_fill_entry() - what a reply to a look-up says; @found has the lookup counted */
+void op_fill_entry(struct fs *fs, const struct found *found, struct fuse_entry_param *ret_entry);
+
+/** op_stat() - struct statx as the mount shows it: inode numbers made distinct */
+void op_stat(struct fs *fs, const struct statx *stx, struct stat *ret_stat);
+
+/**
+ * op_begin() - the inode of a request; answers it with ESTALE and returns NULL where there is none
+ */
+struct inode *op_begin(fuse_req_t req, fuse_ino_t nodeid);
+
+/**
+ * op_changes() - may this mount be changed? Answers the request with EROFS and returns false where not.
+ */
+bool op_changes(fuse_req_t req);
+
+/** op_statx() - statx(2) of an inode. Return: 0 or -errno. */
+int op_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx);
+
+/* What handlers of open files need on every call. */
+struct open_file {
+	struct fs *fs;
+	struct inode *inode;
+	struct file *file;
+	struct handle *handle;
+};
+
+/**
+ * op_begin_open() - inode, file and handle of a request on an open file; answers with ESTALE or EBADF and
+ * returns false where there are none
+ */
+bool op_begin_open(fuse_req_t req, fuse_ino_t nodeid, const struct fuse_file_info *fi, struct open_file *ret_open);
+
+/** op_open_handle() - open a regular inode for the kernel: what OPEN and CREATE share
+ * @created: it was made by this very request, with nothing cached of it
+ *
+ * Return: 0 with @fi filled for the reply, or -errno.
+ */
+int op_open_handle(struct fs *fs, struct inode *inode, bool created, struct fuse_file_info *fi);
+
+/** op_close_handle() - undo op_open_handle() */
+void op_close_handle(struct fs *fs, uint64_t id);
+
+/** op_locks_release() - a lock owner closed a descriptor of the file: its fcntl(2) locks go */
+void op_locks_release(struct file *file, uint64_t owner);
+
+/** ops_cancel_waits() - end every wait for a lock and return when none is left */
+void ops_cancel_waits(struct fs *fs);
+
+/* Reserved attributes: user.memmapfs.*, answered by the daemon; see control.c. */
+bool control_is_reserved(const char *name);
+
+/** control_get() - the value of a reserved attribute: malloc'ed. Return: its length or -errno. */
+ssize_t control_get(struct fs *fs, struct inode *inode, const char *name, char **ret_value);
+
+/** control_set() - set a reserved attribute. Return: 0 or -errno. */
+int control_set(struct fs *fs, struct inode *inode, const char *name, const char *value, size_t size, uid_t uid);
+
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_forget(fuse_req_t req, fuse_ino_t nodeid, uint64_t lookups);
+void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void op_getattr(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
+void op_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_set, struct fuse_file_info *fi);
+void op_readlink(fuse_req_t req, fuse_ino_t nodeid);
+void op_access(fuse_req_t req, fuse_ino_t nodeid, int mask);
+void op_statfs(fuse_req_t req, fuse_ino_t nodeid);
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+void op_link(fuse_req_t req, fuse_ino_t nodeid, fuse_ino_t parent, const char *name);
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi);
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name,
+	       unsigned flags);
+void op_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
+void op_flush(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
+void op_release(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
+void op_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi);
+void op_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struct fuse_file_info *fi);
+void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, off_t offset,
+	      struct fuse_file_info *fi);
+void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off_t length,
+		  struct fuse_file_info *fi);
+void op_lseek(fuse_req_t req, fuse_ino_t nodeid, off_t offset, int whence, struct fuse_file_info *fi);
+void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct fuse_file_info *in_fi,
+			fuse_ino_t out, off_t out_offset, struct fuse_file_info *out_fi, size_t length, int flags);
+void op_opendir(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
+void op_readdir(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struct fuse_file_info *fi);
+void op_readdirplus(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struct fuse_file_info *fi);
+void op_releasedir(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
+void op_fsyncdir(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi);
+void op_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char *value, size_t size, int flags);
+void op_getxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, size_t size);
+void op_listxattr(fuse_req_t req, fuse_ino_t nodeid, size_t size);
+void op_removexattr(fuse_req_t req, fuse_ino_t nodeid, const char *name);
+void op_getlk(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi, struct flock *lock);
+void op_setlk(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi, struct flock *lock, int sleep);
+void op_flock(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi, int operation);
+void op_ioctl(fuse_req_t req, fuse_ino_t nodeid, unsigned command, void *arg, struct fuse_file_info *fi,
+	      unsigned flags, const void *in, size_t in_size, size_t out_size);
+
+#endif

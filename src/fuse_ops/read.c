@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Happy path: ask the size, copy the bytes out of pinned windows, ask the size again, and answer with
+ * what lay inside the file both times. Asking twice is what makes a read that races a truncation right:
+ * bytes past the end in the file's last page read as zeros, and only the smaller of both sizes tells
+ * which of the copied bytes were the file's all along.
+ *
+ * Failure modes: a window cannot be mapped, or a page of it cannot appear. pread(2) answers instead,
+ * with the bytes, the short count or the errno.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "file.h"
+#include "fuse_ops/ops.h"
+#include "log.h"
+#include "mapping/guard.h"
+
+/* relatime: see mount(8) */
+#define RELATIME_S (24 * 60 * 60)
+
+/* A read through a mapping moves no access time; one byte by pread(2) does, as BACKING's mount says. */
+static void touch_access_time(const struct open_file *open, int fd, const struct stat *info, int flags)
+{
+	unsigned char byte;
+	struct timespec now;
+
+	if (!open->fs->atime || (flags & O_NOATIME))
+		return;
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	if (info->st_atim.tv_sec > info->st_mtim.tv_sec && info->st_atim.tv_sec > info->st_ctim.tv_sec &&
+	    now.tv_sec - info->st_atim.tv_sec < RELATIME_S)
+		return;
+	if (pread(fd, &byte, 1, 0) < 0) {
+		/* The read itself will say. */
+	}
+}
+
+/* pread(2) until @length bytes, the end of the file or an error; an error after some bytes is theirs. */
+static ssize_t read_by_call(const struct open_file *open, int fd, unsigned char *to, size_t length, uint64_t offset)
+{
+	size_t done = 0;
+
+	fs_count(open->fs, IO_READ_FALLBACKS, 1);
+	while (done < length) {
+		ssize_t got = pread(fd, to + done, length - done, (off_t)(offset + done));
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0 && done == 0)
+			return -errno;
+		if (got <= 0)
+			break;
+		done += (size_t)got;
+	}
+	return (ssize_t)done;
+}
+
+static void say_unmapped(const struct open_file *open, int error)
+{
+	const struct mapping_errno *row = mapping_errno_find(CALL_MMAP, error);
+
+	if (mapping_errno_first(&open->fs->windows.said, row)) {
+		CLEANUP(free_pointer) char *name = inode_name(open->fs, open->inode);
+
+		log_info("map '%s': %s; served by pread and pwrite", name == NULL ? "?" : name, row->message);
+	}
+}
+
+/*
+ * Copies [offset, offset + length) out of the windows; returns how many bytes arrived before one could
+ * not: whoever called goes on with pread(2).
+ */
+static size_t read_by_windows(const struct open_file *open, int fd, bool writable, uint64_t size,
+			      unsigned char *to, size_t length, uint64_t offset)
+{
+	struct window_source source = {
+		.fd = fd,
+		.writable = writable,
+		.growing = atomic_load_explicit(&open->file->writers, memory_order_relaxed) > 0,
+		.size = size,
+	};
+	size_t done = 0;
+
+	while (done < length) {
+		struct window_pin pin = {0};
+		int result = mapping_pin(&open->file->mapping, &source, offset + done, length - done, &pin);
+
+		if (result < 0) {
+			say_unmapped(open, -result);
+			break;
+		}
+		result = guarded_copy(to + done, pin.bytes, pin.length);
+		if (result == 0)
+			done += pin.length;
+		window_unpin(&pin);
+		if (result < 0)
+			break;
+	}
+	return done;
+}
+
+static ssize_t read_file(const struct open_file *open, int fd, bool writable, int flags, unsigned char *to,
+			 size_t length, uint64_t offset)
+{
+	struct stat before, after;
+	size_t done;
+	ssize_t rest;
+
+	if (fstat(fd, &before) < 0)
+		return -errno;
+	if (offset >= (uint64_t)before.st_size)
+		return 0;
+	length = MIN(length, (uint64_t)before.st_size - offset);
+	touch_access_time(open, fd, &before, flags);
+	done = read_by_windows(open, fd, writable, (uint64_t)before.st_size, to, length, offset);
+	if (fstat(fd, &after) < 0)
+		return -errno;
+	if (offset + done > (uint64_t)after.st_size) {
+		fs_count(open->fs, FAULTS_TRUNCATED, 1);
+		return after.st_size > (off_t)offset ? (ssize_t)((uint64_t)after.st_size - offset) : 0;
+	}
+	if (done == length)
+		return (ssize_t)done;
+	rest = read_by_call(open, fd, to + done, length - done, offset + done);
+	if (rest < 0 && done == 0) {
+		fs_count(open->fs, FAULTS_IO, 1);
+		return rest;
+	}
+	if (rest >= 0 && (size_t)rest < length - done)
+		fs_count(open->fs, FAULTS_TRUNCATED, 1);
+	return (ssize_t)done + MAX(rest, 0);
+}
+
+void op_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct request *request = request_current();
+	struct open_file open;
+	bool writable;
+	ssize_t got;
+
+	if (!op_begin_open(req, nodeid, fi, &open))
+		return;
+	got = inode_fd(open.fs, open.inode, FD_READ, &use);
+	writable = use.slot == &open.inode->slots[FD_WRITE];
+	if (got == 0)
+		got = read_file(&open, use.fd, writable, fi->flags, request->space,
+				MIN(size, request->space_size), (uint64_t)offset);
+	/* The last writer may have closed meanwhile; a window mapped since must not outlive it. */
+	if (writable && atomic_load(&open.file->writers) == 0) {
+		fd_use_end(&use);
+		file_drop_writing(open.fs, open.inode, open.file);
+	}
+	if (got < 0) {
+		fuse_reply_err(req, (int)-got);
+		return;
+	}
+	fs_count(open.fs, IO_READS, 1);
+	fs_count(open.fs, IO_READ_BYTES, (uint64_t)got);
+	fuse_reply_buf(req, (const char *)request->space, (size_t)got);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* Holes, allocation and copies between files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "creds.h"
+#include "file.h"
+#include "fuse_ops/ops.h"
+#include "sync.h"
+
+void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off_t length,
+		  struct fuse_file_info *fi)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct open_file open;
+	struct stat info;
+	int result;
+
+	if (!op_changes(req) || !op_begin_open(req, nodeid, fi, &open))
+		return;
+	result = inode_fd(open.fs, open.inode, FD_WRITE, &use);
+	if (result == 0) {
+		creds_keep_setid(open.fs, true);
+		atomic_store(&open.file->changed_here, true);
+		if (fallocate(use.fd, mode, offset, length) < 0)
+			result = -errno;
+	}
+	if (result == 0 && fstat(use.fd, &info) == 0) {
+		uint64_t end = MAX((uint64_t)offset + (uint64_t)length, (uint64_t)info.st_size);
+
+		/* Collapsing and inserting move everything behind the offset. */
+		result = sync_note_write(open.fs, open.inode, open.file, (uint64_t)offset, end - (uint64_t)offset);
+		mapping_resized(&open.file->mapping, (uint64_t)info.st_size);
+	}
+	fuse_reply_err(req, -result);
+}
+
+void op_lseek(fuse_req_t req, fuse_ino_t nodeid, off_t offset, int whence, struct fuse_file_info *fi)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct open_file open;
+	off_t found = -1;
+	int result;
+
+	if (!op_begin_open(req, nodeid, fi, &open))
+		return;
+	/* The others depend on a position, which the kernel keeps and never asks for. */
+	result = whence == SEEK_DATA || whence == SEEK_HOLE ? 0 : -EINVAL;
+	if (result == 0)
+		result = inode_fd(open.fs, open.inode, FD_READ, &use);
+	if (result == 0) {
+		found = lseek(use.fd, offset, whence);
+		result = found < 0 ? -errno : 0;
+	}
+	if (result < 0)
+		fuse_reply_err(req, -result);
+	else
+		fuse_reply_lseek(req, found);
+}
+
+void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct fuse_file_info *in_fi,
+			fuse_ino_t out, off_t out_offset, struct fuse_file_info *out_fi, size_t length, int flags)
+{
+	CLEANUP(fd_use_end) struct fd_use from = FD_USE_NONE;
+	CLEANUP(fd_use_end) struct fd_use to = FD_USE_NONE;
+	struct open_file source, target;
+	off_t start = out_offset;
+	ssize_t copied = 0;
+	int result;
+
+	if (!op_changes(req) || !op_begin_open(req, in, in_fi, &source) ||
+	    !op_begin_open(req, out, out_fi, &target))
+		return;
+	result = inode_fd(source.fs, source.inode, FD_READ, &from);
+	if (result == 0)
+		result = inode_fd(target.fs, target.inode, FD_WRITE, &to);
+	if (result == 0) {
+		creds_keep_setid(target.fs, true);
+		atomic_store(&target.file->changed_here, true);
+		copied = copy_file_range(from.fd, &in_offset, to.fd, &out_offset, length, (unsigned)flags);
+		if (copied < 0)
+			result = -errno;
+	}
+	if (result == 0)
+		result = sync_note_write(target.fs, target.inode, target.file, (uint64_t)start, (uint64_t)copied);
+	if (result < 0)
+		fuse_reply_err(req, -result);
+	else
+		fuse_reply_write(req, (size_t)copied);
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A write goes into the page cache by pwrite(2) or by stores into windows; both are the same pages. Stores
+ * are for media that are the page cache itself: on a disk a store dirties a whole folio. They change
+ * bytes inside the file only; whatever extends it, or must be synced at once, or must clear set-id
+ * bits, is a pwrite.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/xattr.h>
+
+#include "creds.h"
+#include "file.h"
+#include "fuse_ops/ops.h"
+#include "log.h"
+#include "mapping/guard.h"
+#include "sync.h"
+
+static bool stores_to_windows(const struct open_file *open)
+{
+	switch (open->fs->options.writes) {
+	case WRITES_PWRITE:
+		return false;
+	case WRITES_WINDOW:
+		return true;
+	case WRITES_AUTO:
+		break;
+	}
+	return open->fs->medium == MEDIUM_MEMORY ||
+	       atomic_load_explicit(&open->file->direct_access, memory_order_relaxed);
+}
+
+/* What pwritev2(2) has to be told. */
+static int call_flags(const struct open_file *open, const struct fuse_file_info *fi)
+{
+	int flags = 0;
+
+	/* The kernel's own write-back has nothing of the descriptor it borrows but its number. */
+	if (fi->writepage)
+		return 0;
+	if (fi->flags & O_APPEND)
+		flags |= RWF_APPEND;
+	if (open->fs->options.fsync == FSYNC_HONOR && (fi->flags & O_DSYNC))
+		flags |= (fi->flags & O_SYNC) == O_SYNC ? RWF_SYNC : RWF_DSYNC;
+	return flags;
+}
+
+static ssize_t write_by_call(int fd, const char *data, size_t size, uint64_t offset, int flags)
+{
+	struct iovec iov = {(void *)data, size};
+	ssize_t put;
+
+	do {
+		put = flags == 0 ? pwrite(fd, data, size, (off_t)offset) :
+				   pwritev2(fd, &iov, 1, (off_t)offset, flags);
+	} while (put < 0 && errno == EINTR);
+	return put < 0 ? -errno : put;
+}
+
+/* A store clears no set-id bit and no capability: is there any that the write must clear? */
+static bool loses_privileges(int fd, const struct stat *info)
+{
+	if (info->st_mode & (S_ISUID | S_ISGID))
+		return true;
+	return (info->st_mode & 0111) && fgetxattr(fd, "security.capability", NULL, 0) >= 0;
+}
+
+/* Stores what lies inside the file; returns how many bytes that were. The rest is for pwrite(2). */
+static size_t write_by_windows(const struct open_file *open, int fd, const char *data, size_t size, uint64_t offset)
+{
+	struct window_source source = {.fd = fd, .writable = true, .growing = true, .store = true};
+	struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
+	struct stat info;
+	size_t done = 0, inside;
+
+	if (atomic_load(&open->inode->write_only) || fstat(fd, &info) < 0 ||
+	    offset >= (uint64_t)info.st_size || loses_privileges(fd, &info))
+		return 0;
+	source.size = (uint64_t)info.st_size;
+	inside = MIN(size, (uint64_t)info.st_size - offset);
+	while (done < inside) {
+		struct window_pin pin = {0};
+		int result = mapping_pin(&open->file->mapping, &source, offset + done, inside - done, &pin);
+
+		if (result < 0)
+			break;
+		result = guarded_copy(pin.bytes, data + done, pin.length);
+		if (result == 0)
+			done += pin.length;
+		window_unpin(&pin);
+		if (result < 0)
+			break;
+	}
+	/* Truncated meanwhile: what was stored past the end is gone and has to be written, which extends
+	 * the file again, as a write that comes after the truncation does. */
+	if (done > 0 && (fstat(fd, &info) < 0 || offset + done > (uint64_t)info.st_size))
+		return 0;
+	if (done > 0 && futimens(fd, now) < 0)
+		log_debug("futimens: a store moved no mtime");
+	return done;
+}
+
+static void count_failure(const struct open_file *open, ssize_t error)
+{
+	if (error == -ENOSPC || error == -EDQUOT)
+		fs_count(open->fs, FAULTS_NOSPACE, 1);
+	else if (error == -EIO)
+		fs_count(open->fs, FAULTS_IO, 1);
+}
+
+static ssize_t write_file(const struct open_file *open, const char *data, size_t size, uint64_t offset,
+			  const struct fuse_file_info *fi, bool *ret_synced)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	int flags = call_flags(open, fi);
+	bool stores = stores_to_windows(open) && flags == 0;
+	size_t done = 0;
+	ssize_t rest;
+	int result = inode_fd(open->fs, open->inode, FD_WRITE, &use);
+
+	if (result < 0)
+		return result;
+	creds_keep_setid(open->fs, !request_current()->kill_setid);
+	if (stores)
+		done = write_by_windows(open, use.fd, data, size, offset);
+	if (done == size)
+		return (ssize_t)done;
+	if (stores)
+		fs_count(open->fs, IO_WRITE_FALLBACKS, 1);
+	rest = write_by_call(use.fd, data + done, size - done, offset + done, flags);
+	*ret_synced = flags & (RWF_SYNC | RWF_DSYNC);
+	if (rest < 0) {
+		count_failure(open, rest);
+		return done > 0 ? (ssize_t)done : rest;
+	}
+	return (ssize_t)done + rest;
+}
+
+/*
+ * Where an append landed, at most: BACKING may have more, or fewer, bytes than the kernel believed
+ * when it chose the offset.
+ */
+static struct extent written_extent(const struct open_file *open, const struct fuse_file_info *fi,
+				    uint64_t offset, uint64_t length)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct extent extent = {offset, offset + length};
+	struct stat info;
+
+	if (fi->writepage || !(fi->flags & O_APPEND) ||
+	    inode_fd(open->fs, open->inode, FD_WRITE, &use) < 0 || fstat(use.fd, &info) < 0)
+		return extent;
+	extent.end = MAX(extent.end, (uint64_t)info.st_size);
+	extent.start = MIN(extent.start, (uint64_t)info.st_size - MIN((uint64_t)info.st_size, length));
+	return extent;
+}
+
+/* Without memory to note the write, it is synced here and now. */
+static int sync_instead(const struct open_file *open)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	int result = inode_fd(open->fs, open->inode, FD_WRITE, &use);
+
+	if (result == 0 && fdatasync(use.fd) < 0)
+		result = -errno;
+	return result;
+}
+
+void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, off_t offset,
+	      struct fuse_file_info *fi)
+{
+	struct open_file open;
+	struct extent extent;
+	bool synced = false;
+	ssize_t put;
+	int result = 0;
+
+	if (!op_begin_open(req, nodeid, fi, &open))
+		return;
+	atomic_store_explicit(&open.file->changed_here, true, memory_order_relaxed);
+	put = write_file(&open, data, size, (uint64_t)offset, fi, &synced);
+	if (put > 0 && !synced) {
+		extent = written_extent(&open, fi, (uint64_t)offset, (uint64_t)put);
+		result = sync_note_write(open.fs, open.inode, open.file, extent.start, extent.end - extent.start);
+	}
+	if (result == -ENOMEM)
+		result = sync_instead(&open);
+	if (put > 0 && synced)
+		result = file_error_check(open.file, open.handle, true);
+	if (put < 0 || result < 0) {
+		fuse_reply_err(req, put < 0 ? (int)-put : -result);
+		return;
+	}
+	fs_count(open.fs, IO_WRITES, 1);
+	fs_count(open.fs, IO_WRITE_BYTES, (uint64_t)put);
+	fuse_reply_write(req, (size_t)put);
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MEMMAPFS_INODE_H
+#define MEMMAPFS_INODE_H
+
+/*
+ * Backing objects that the kernel, or the daemon itself, holds on to: found by key (device, inode
+ * number, birth time) when a name is looked up and by nodeid when a request comes. A nodeid is a
+ * stable 64-bit id, never an address.
+ *
+ * An inode lives as long as the kernel's lookup count or its references are above zero. A request's
+ * nodeid is held by the kernel until the reply, so handlers borrow the inode without a reference.
+ * Whatever outlives the reply takes one.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fds.h"
+#include "identity.h"
+
+struct file;
+struct fs;
+
+struct inode {
+	struct inode *key_next;	   /* protected by the key shard's lock */
+	struct inode *id_next;	   /* protected by the id shard's lock */
+	struct identity_key key;   /* constant */
+	uint64_t nodeid;	   /* constant */
+	uint64_t lookups;	   /* protected by the key shard's lock; the kernel's count */
+	_Atomic uint32_t refs;	   /* raised under the id shard's lock, or by who holds one */
+	mode_t type;		   /* S_IFMT bits; constant */
+	_Atomic bool sticky;	   /* its descriptors must not be closed: no name may lead back to it */
+	_Atomic bool write_only;   /* the daemon may open it for writing but not for reading */
+	bool indexed;		   /* protected by the key shard's lock; in the key table */
+	bool covered;		   /* constant; the directory that this very mount covers */
+	struct identity_handle *handle; /* constant; NULL: the path descriptor is all there is */
+	struct fd_slot slots[FD_KINDS];
+	_Atomic(struct file *) file;  /* set once, by the first open; see file.h */
+	struct inode *dirty_next;     /* protected by fs->dirty_lock */
+};
+
+#define INODE_SHARDS 64
+
+struct inode_shard {
+	pthread_mutex_t lock;
+	struct inode **buckets; /* protected by lock */
+	size_t mask;		/* protected by lock; buckets - 1 */
+	size_t count;		/* protected by lock */
+};
+
+struct inode_table {
+	struct inode_shard by_key[INODE_SHARDS];
+	struct inode_shard by_id[INODE_SHARDS];
+	_Atomic uint64_t next_id; /* for objects whose handle makes no id */
+	_Atomic size_t count;
+};
+
+/* What a name led to. */
+struct found {
+	struct inode *inode;
+	struct statx stx;
+};
+
+/** inode_table_init() - an empty table. Return: 0 or -ENOMEM. */
+int inode_table_init(struct inode_table *table);
+
+/** inode_table_fini() - free every inode, whoever holds it; no request is running */
+void inode_table_fini(struct fs *fs);
+
+/**
+ * inode_root() - make the inode of BACKING's root, nodeid 1
+ * @fd: O_PATH descriptor of the root; consumed
+ *
+ * Return: 0, -ENOMEM, or -errno of statx(2).
+ */
+int inode_root(struct fs *fs, int fd);
+
+/**
+ * inode_find() - the inode of a request
+ * @nodeid: held by the kernel for the length of the request
+ *
+ * Return: borrowed; NULL for a nodeid that is not in the table.
+ */
+struct inode *inode_find(struct fs *fs, uint64_t nodeid);
+
+/**
+ * inode_lookup() - look a name up in a directory and count one lookup of the kernel
+ * @directory: where; borrowed
+ * @name:      one path component, or "." and ".." for a client of exported file handles
+ * @ret_found: set on success only
+ *
+ * Return: 0, or -ENOENT, -ESTALE, -ENFILE (no descriptors left and none could be freed), -ENOMEM,
+ * or -errno of statx(2).
+ */
+int inode_lookup(struct fs *fs, struct inode *directory, const char *name, struct found *ret_found);
+
+/** inode_lookup_fd() - as inode_lookup(), for an object that is open; @fd is borrowed */
+int inode_lookup_fd(struct fs *fs, int fd, struct found *ret_found);
+
+/** inode_lookup_id() - as inode_lookup(), by the nodeid of a file handle from an earlier run */
+int inode_lookup_id(struct fs *fs, uint64_t nodeid, struct found *ret_found);
+
+/**
+ * inode_forget() - take back lookups of the kernel; the inode may be gone afterwards
+ *
+ * Unknown nodeids are ignored.
+ */
+void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups);
+
+/** inode_ref() - hold the inode beyond the request; the caller borrows or holds it already */
+void inode_ref(struct inode *inode);
+
+/** inode_unref() - give a reference back; the inode may be gone afterwards */
+void inode_unref(struct fs *fs, struct inode *inode);
+
+/**
+ * inode_fd() - a descriptor of the inode, from the cache or opened now
+ * @kind:    FD_PATH is served by any kind; FD_READ by one open for writing too where it can be read
+ * @ret_use: set on success only; end with fd_use_end()
+ *
+ * Return: 0, or -errno of open(2) or open_by_handle_at(2).
+ */
+int inode_fd(struct fs *fs, struct inode *inode, enum fd_kind kind, struct fd_use *ret_use);
+
+/**
+ * inode_open() - an open file description of the caller's own, for locks
+ * @flags: of open(2); O_CLOEXEC is added
+ *
+ * Return: a descriptor that the caller closes, or -errno.
+ */
+int inode_open(struct fs *fs, struct inode *inode, int flags);
+
+/**
+ * inode_keep() - keep the object reachable though its last name is about to go
+ *
+ * Return: 0, or -errno of opening it.
+ */
+int inode_keep(struct fs *fs, struct inode *inode);
+
+/**
+ * inode_known() - the inode of a name if the kernel knows it, with a reference, else NULL
+ */
+struct inode *inode_known(struct fs *fs, int directory_fd, const char *name);
+
+/** inode_name() - the path of an inode for messages: malloc'ed, never NULL except without memory */
+char *inode_name(struct fs *fs, struct inode *inode);
+
+/** inode_number() - the inode number shown to clients: distinct also across mounts below BACKING */
+uint64_t inode_number(const struct fs *fs, uint64_t dev, uint64_t ino);
+
+/** inode_slot_keeps() - may this descriptor not be closed? For the descriptor cache. */
+bool inode_slot_keeps(const void *inode, enum fd_kind kind);
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Happy path: every sync_interval the timer takes the list of dirty inodes and gives each to the thread
+ * pool. A round that outlasts the interval is left alone: the next tick takes nothing until it is over,
+ * so rounds do not pile up.
+ *
+ * Shutdown: the first TERM or INT queues one piece of work that has the kernel hand over what it holds
+ * dirty of the mount, and unmounts. The workers end, main() syncs what is left.
+ */
+#include "loop.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "fs.h"
+#include "log.h"
+#include "session.h"
+#include "sync.h"
+
+#define EXIT_LOOP 7
+
+struct loop {
+	struct fs *fs;
+	uv_loop_t uv;
+	uv_thread_t thread;
+	uv_timer_t tick;
+	uv_signal_t terminate, interrupt, hangup;
+	uv_async_t stop;
+	uv_async_t forget;
+	uv_work_t shutdown;
+	uv_work_t forgetting;
+	bool forget_running; /* loop thread only */
+	unsigned syncing;    /* loop thread only; inodes of the current round that are not done */
+	bool late_said;	     /* loop thread only; of the current round */
+	unsigned endings;    /* loop thread only; TERM and INT received */
+};
+
+struct sync_work {
+	uv_work_t work;
+	struct loop *loop;
+	struct inode *inode; /* holds a reference */
+};
+
+static void sync_one(uv_work_t *request)
+{
+	struct sync_work *work = request->data;
+
+	sync_inode(work->loop->fs, work->inode);
+	inode_unref(work->loop->fs, work->inode);
+}
+
+static void sync_one_done(uv_work_t *request, int status)
+{
+	struct sync_work *work = request->data;
+
+	(void)status;
+	work->loop->syncing--;
+	free(work);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct loop *loop = timer->data;
+	struct fs *fs = loop->fs;
+
+	if (loop->syncing > 0) {
+		if (!loop->late_said)
+			log_warning("a sync takes longer than its interval: %u files are not done", loop->syncing);
+		loop->late_said = true;
+		return;
+	}
+	loop->late_said = false;
+	fs_count(fs, SYNC_TICKS, 1);
+	/* The link is read before the inode is handed on: from then on it may be dirty again. */
+	for (struct inode *inode = sync_take(fs), *next; inode != NULL; inode = next) {
+		struct sync_work *work = malloc(sizeof(*work));
+
+		next = inode->dirty_next;
+		if (work == NULL) {
+			sync_inode(fs, inode);
+			inode_unref(fs, inode);
+			continue;
+		}
+		*work = (struct sync_work){.work.data = work, .loop = loop, .inode = inode};
+		loop->syncing++;
+		uv_queue_work(&loop->uv, &work->work, sync_one, sync_one_done);
+	}
+}
+
+static void shut_down(uv_work_t *request)
+{
+	struct loop *loop = request->data;
+	int result = session_flush_clients(loop->fs->session);
+
+	if (result < 0)
+		log_error("syncfs '%s': %s", loop->fs->mount_path, strerror(-result));
+	session_unmount(loop->fs->session);
+}
+
+static void shut_down_done(uv_work_t *request, int status)
+{
+	(void)request;
+	(void)status;
+}
+
+static void on_end_signal(uv_signal_t *handle, int number)
+{
+	struct loop *loop = handle->data;
+	unsigned files = 0;
+
+	if (loop->endings++ == 0) {
+		log_info("%s: unmounting '%s'", strsignal(number), loop->fs->mount_path);
+		uv_queue_work(&loop->uv, &loop->shutdown, shut_down, shut_down_done);
+		return;
+	}
+	for (struct inode *inode = sync_take(loop->fs); inode != NULL; inode = inode->dirty_next)
+		files++;
+	log_error("%s again: ending at once; %u files and %u being synced may not be on disk", strsignal(number),
+		  files, loop->syncing);
+	_exit(EXIT_LOOP);
+}
+
+static void on_hangup(uv_signal_t *handle, int number)
+{
+	(void)handle;
+	(void)number;
+	log_info("SIGHUP: there is no file to read again");
+}
+
+static void forget_some(uv_work_t *request)
+{
+	struct loop *loop = request->data;
+
+	session_ask_to_forget(loop->fs->session);
+}
+
+static void forget_done(uv_work_t *request, int status)
+{
+	(void)status;
+	((struct loop *)request->data)->forget_running = false;
+}
+
+static void on_forget(uv_async_t *handle)
+{
+	struct loop *loop = handle->data;
+
+	if (loop->forget_running)
+		return;
+	loop->forget_running = true;
+	uv_queue_work(&loop->uv, &loop->forgetting, forget_some, forget_done);
+}
+
+static void close_handle(uv_handle_t *handle, void *argument)
+{
+	(void)argument;
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+static void on_stop(uv_async_t *handle)
+{
+	/* With every handle closed the loop ends as soon as the work in the pool has. */
+	uv_walk(handle->loop, close_handle, NULL);
+}
+
+static void ask_to_forget(void *context)
+{
+	struct loop *loop = context;
+
+	uv_async_send(&loop->forget);
+}
+
+static void loop_run(void *argument)
+{
+	struct loop *loop = argument;
+
+	uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+int loop_start(struct fs *fs, struct loop **ret_loop)
+{
+	struct loop *loop = calloc(1, sizeof(*loop));
+	uint64_t interval = fs->options.sync_interval_ms;
+	int result;
+
+	if (loop == NULL)
+		return -ENOMEM;
+	result = uv_loop_init(&loop->uv);
+	if (result < 0) {
+		free(loop);
+		return result;
+	}
+	loop->fs = fs;
+	loop->tick.data = loop->terminate.data = loop->interrupt.data = loop->hangup.data = loop;
+	loop->stop.data = loop->forget.data = loop->shutdown.data = loop->forgetting.data = loop;
+	uv_timer_init(&loop->uv, &loop->tick);
+	uv_async_init(&loop->uv, &loop->stop, on_stop);
+	uv_async_init(&loop->uv, &loop->forget, on_forget);
+	uv_signal_init(&loop->uv, &loop->terminate);
+	uv_signal_init(&loop->uv, &loop->interrupt);
+	uv_signal_init(&loop->uv, &loop->hangup);
+	uv_signal_start(&loop->terminate, on_end_signal, SIGTERM);
+	uv_signal_start(&loop->interrupt, on_end_signal, SIGINT);
+	uv_signal_start(&loop->hangup, on_hangup, SIGHUP);
+	if (fs->options.sync == SYNC_PERIODIC)
+		uv_timer_start(&loop->tick, on_tick, interval, interval);
+	result = uv_thread_create(&loop->thread, loop_run, loop);
+	if (result < 0) {
+		/* The loop never ran: close what was opened and let it go. */
+		uv_walk(&loop->uv, close_handle, NULL);
+		uv_run(&loop->uv, UV_RUN_DEFAULT);
+		uv_loop_close(&loop->uv);
+		free(loop);
+		return result;
+	}
+	fs->ask_context = loop;
+	fs->ask_to_forget = ask_to_forget;
+	*ret_loop = loop;
+	return 0;
+}
+
+void loop_stop(struct loop *loop)
+{
+	if (loop == NULL)
+		return;
+	loop->fs->ask_to_forget = NULL;
+	uv_async_send(&loop->stop);
+	uv_thread_join(&loop->thread);
+	uv_loop_close(&loop->uv);
+	free(loop);
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MEMMAPFS_MAPPING_CACHE_H
+#define MEMMAPFS_MAPPING_CACHE_H
+
+/*
+ * The mapping cache: windows, spans of files mapped into memory, found again by (file, offset), pinned
+ * while somebody touches their bytes, evicted least recently used when address space or map slots
+ * run short. Knows descriptors and bytes; no inode, no FUSE, no event loop.
+ *
+ * Lock order: mapping->lock, then cache->lock. Pinning a window that is mapped already takes neither:
+ * struct window is type-stable (recycled inside the cache, freed with it), its state word tells whether
+ * it lives, and a pin is taken first and its identity checked afterwards.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "mapping/dirty.h"
+#include "mapping/errnos.h"
+#include "util.h"
+
+struct mapping;
+struct window_table;
+
+struct window {
+	struct window_cache *cache; /* constant for the life of the struct */
+	_Atomic uint32_t state; /* pins, and WINDOW_DEAD; the flag is set under cache->lock only */
+	_Atomic bool touched;	/* pinned since the eviction last passed by */
+	_Atomic bool storable;	/* mapped PROT_WRITE too; protected by owner->lock for writing */
+	_Atomic uint64_t inside; /* mapped bytes that lie inside the file, as last seen */
+	_Atomic(struct mapping *) owner;
+	_Atomic uint64_t index;
+	/* constant from publication to the last unpin */
+	bool shared; /* mapped from a descriptor open for writing: msync(2) works, ETXTBSY threatens */
+	unsigned char *bytes;
+	size_t length;
+	uint64_t offset;
+	/* protected by cache->lock */
+	struct window *lru_next, *lru_previous;
+	struct window *all_next; /* every struct ever allocated */
+};
+
+enum window_counter { WINDOW_HITS, WINDOW_MISSES, WINDOW_EVICTIONS, WINDOW_COUNTERS };
+
+struct window_cache {
+	/* constant after window_cache_init() */
+	uint64_t window_size; /* bytes, or UINT64_MAX to map each file whole */
+	uint64_t max_mapped;  /* bytes of address space; 0 for no limit */
+	size_t max_windows;   /* half of vm.max_map_count */
+
+	pthread_mutex_t lock;
+	struct window lru;     /* protected by lock; head of the ring, most recently mapped first */
+	struct window *unused; /* protected by lock; linked by lru_next */
+	struct window *all;    /* protected by lock */
+	size_t count;	       /* protected by lock; windows mapped or about to be */
+	uint64_t mapped;       /* protected by lock; their bytes of address space */
+
+	_Atomic int64_t inside; /* bytes inside files, of all windows */
+	struct tally tally;	/* enum window_counter */
+	struct mapping_said said;
+};
+
+/* The windows of one file. 80 bytes; tables and dirty sets are allocated when there is something to hold. */
+struct mapping {
+	struct window_cache *cache;
+	pthread_mutex_t lock;
+	_Atomic(struct window_table *) table; /* written under lock; hints, verified by the reader */
+	struct dirty_set *dirty;	      /* protected by lock; NULL while nothing is dirty */
+};
+
+/* What the caller knows of the file it wants mapped bytes of. */
+struct window_source {
+	int fd;	       /* open file; borrowed for the call, may be closed afterwards */
+	bool writable; /* fd is open for reading and writing */
+	bool growing;  /* somebody has the file open for writing: map past its end */
+	bool shared;   /* insist on a window that msync(2) works on; needs writable */
+	bool store;    /* the bytes will be stored to; needs writable */
+	uint64_t size; /* of the file, in bytes */
+};
+
+struct window_pin {
+	struct window *window; /* NULL: nothing pinned */
+	unsigned char *bytes;  /* address of the byte at the offset asked for */
+	size_t length;	       /* bytes from there, at most what was asked for, > 0 */
+};
+
+/**
+ * window_cache_init() - an empty cache
+ * @cache:       caller's memory
+ * @window_size: span of a window in bytes, a multiple of the page size; UINT64_MAX maps files whole
+ * @max_mapped:  address space for windows in bytes; 0 leaves only the kernel's limits
+ *
+ * Return: 0, or -errno of the mutex.
+ *
+ * See: Documentation/admin-guide/sysctl/vm.rst (max_map_count)
+ */
+int window_cache_init(struct window_cache *cache, uint64_t window_size, uint64_t max_mapped);
+
+/** window_cache_fini() - release everything; every mapping is finished, nothing is pinned */
+void window_cache_fini(struct window_cache *cache);
+
+/** mapping_init() - no windows yet; @cache outlives the mapping */
+int mapping_init(struct mapping *mapping, struct window_cache *cache);
+
+/** mapping_fini() - unmap every window; nothing is pinned, nobody else uses the mapping */
+void mapping_fini(struct mapping *mapping);
+
+/**
+ * mapping_pin() - mapped bytes of a file, kept mapped until window_unpin()
+ * @mapping: the file's windows
+ * @source:  the file and what is wanted of it
+ * @offset:  first byte, inside the file
+ * @length:  bytes wanted, > 0; may reach past the window, then fewer are pinned
+ * @ret_pin: set on success only
+ *
+ * Locks:  none when the window is mapped already, else mapping->lock and cache->lock.
+ * Blocks: no; pages fault in later, in whoever touches them. Touch them with guarded_copy() only.
+ *
+ * Return: 0, or the -errno of mmap(2); -ENOMEM also where every window is pinned and the limit of
+ * the cache is reached. The row in mapping/errnos.h says what to do.
+ */
+int mapping_pin(struct mapping *mapping, const struct window_source *source, uint64_t offset, size_t length,
+		struct window_pin *ret_pin);
+
+/** window_unpin() - end a pin; accepts a pin that was never set or ended before */
+void window_unpin(struct window_pin *pin);
+
+/**
+ * mapping_drop() - let windows go; pinned ones go with their last pin
+ * @shared_only: only those mapped from a descriptor open for writing, so that the file can be executed
+ *
+ * Locks: mapping->lock, cache->lock.
+ */
+void mapping_drop(struct mapping *mapping, bool shared_only);
+
+/** mapping_resized() - the file has @size bytes now: count the windows' bytes inside it anew */
+void mapping_resized(struct mapping *mapping, uint64_t size);
+
+/**
+ * mapping_usage() - how many windows the mapping has, and their bytes inside the file
+ *
+ * Locks: mapping->lock.
+ */
+void mapping_usage(struct mapping *mapping, size_t *ret_windows, uint64_t *ret_inside);
+
+/**
+ * mapping_resident() - bytes of the file's windows that are in memory
+ * @size: of the file; bytes past it do not count
+ *
+ * Locks:  none across mincore(2); each window is pinned meanwhile.
+ * Return: bytes, rounded to pages. See: mincore(2)
+ */
+uint64_t mapping_resident(struct mapping *mapping, uint64_t size);
+
+#endif

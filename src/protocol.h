@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MEMMAPFS_PROTOCOL_H
+#define MEMMAPFS_PROTOCOL_H
+
+/*
+ * The parts of the FUSE protocol that are newer than the headers this is built with.
+ * Source: include/uapi/linux/fuse.h, Linux 6.18 (protocol 7.45).
+ */
+
+#include <linux/fuse.h>
+#include <stdint.h>
+
+#define PROTOCOL_TMPFILE 51
+#define PROTOCOL_STATX 52
+
+#define PROTOCOL_HANDLE_KILLPRIV_V2 (UINT64_C(1) << 28)
+#define PROTOCOL_SETXATTR_EXT (UINT64_C(1) << 29)
+#define PROTOCOL_INIT_EXT (UINT64_C(1) << 30)
+#define PROTOCOL_CREATE_SUPP_GROUP (UINT64_C(1) << 34)
+#define PROTOCOL_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
+
+#define PROTOCOL_EXT_GROUPS 32
+#define PROTOCOL_NOTIFY_PRUNE 9
+#define PROTOCOL_MINOR_PRUNE 45
+#define PROTOCOL_SETATTR_KILL_SUIDGID (1u << 11)
+#define PROTOCOL_SETXATTR_ACL_KILL_SGID (1u << 0)
+#define PROTOCOL_OPEN_KILL_SUIDGID (1u << 0)
+#define PROTOCOL_WRITE_KILL_SUIDGID (1u << 2)
+
+struct protocol_header {
+	uint32_t len;
+	uint32_t opcode;
+	uint64_t unique;
+	uint64_t nodeid;
+	uint32_t uid;
+	uint32_t gid;
+	uint32_t pid;
+	uint16_t total_extlen; /* of extensions at the end, in 8-byte units */
+	uint16_t padding;
+};
+
+struct protocol_ext_header {
+	uint32_t size;
+	uint32_t type;
+};
+
+struct protocol_notify_prune {
+	uint32_t count;
+	uint32_t padding;
+	uint64_t spare;
+};
+
+struct protocol_setxattr {
+	uint32_t size;
+	uint32_t flags;
+	uint32_t setxattr_flags;
+	uint32_t padding;
+};
+
+struct protocol_sx_time {
+	int64_t tv_sec;
+	uint32_t tv_nsec;
+	int32_t reserved;
+};
+
+struct protocol_statx {
+	uint32_t mask;
+	uint32_t blksize;
+	uint64_t attributes;
+	uint32_t nlink;
+	uint32_t uid;
+	uint32_t gid;
+	uint16_t mode;
+	uint16_t spare0;
+	uint64_t ino;
+	uint64_t size;
+	uint64_t blocks;
+	uint64_t attributes_mask;
+	struct protocol_sx_time atime;
+	struct protocol_sx_time btime;
+	struct protocol_sx_time ctime;
+	struct protocol_sx_time mtime;
+	uint32_t rdev_major;
+	uint32_t rdev_minor;
+	uint32_t dev_major;
+	uint32_t dev_minor;
+	uint64_t spare2[14];
+};
+
+struct protocol_statx_out {
+	uint64_t attr_valid;
+	uint32_t attr_valid_nsec;
+	uint32_t flags;
+	uint64_t spare[2];
+	struct protocol_statx stat;
+};
+
+#endif

@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Happy path: a worker reads a request from the device, notes what the library would not tell the
+ * handler (struct request), turns requests newer than the library into their older relatives, and lets
+ * the library call the handler, which replies.
+ *
+ * The library's own answer to INIT is completed on its way out: the capabilities it does not know are
+ * added there, if the kernel offered them.
+ *
+ * End: the device says ENODEV after an unmount. After a lazy unmount of a busy mount it does not, so
+ * the workers are also told by a flag and a signal that interrupts their read(2).
+ */
+#include "session.h"
+
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#include "creds.h"
+#include "fs.h"
+#include "fuse_ops/ops.h"
+#include "log.h"
+#include "protocol.h"
+#include "request.h"
+
+#define MAX_WRITE ((size_t)1 << 20)
+/* The protocol's header and argument structs in front of a write's data. */
+#define HEADER_SIZE ((size_t)4096)
+#define BUFFER_SIZE (HEADER_SIZE + MAX_WRITE)
+#define MAX_BACKGROUND 64
+#define PRUNE_BATCH 256
+
+struct session {
+	struct fs *fs;
+	struct fuse_session *fuse;
+	int fd; /* the device; a duplicate of the library's */
+	unsigned worker_count;
+	pthread_t *workers;
+	atomic_bool *ended;	 /* by worker */
+	_Atomic bool stopping;
+	_Atomic bool unmounted;
+	_Atomic int error;
+	_Atomic uint32_t minor; /* of the kernel's protocol */
+	_Atomic uint64_t offered; /* capability bits of the kernel's INIT */
+	pthread_mutex_t forget_lock;
+	size_t forget_hand; /* protected by forget_lock; descriptor to go on from */
+};
+
+static _Thread_local struct request current;
+
+struct request *request_current(void)
+{
+	return &current;
+}
+
+/* Adds what the library does not know of to its reply to INIT. */
+static void complete_init(struct session *session, struct iovec *iov, int count)
+{
+	uint64_t offered = atomic_load(&session->offered);
+	uint64_t added = PROTOCOL_HANDLE_KILLPRIV_V2 | PROTOCOL_SETXATTR_EXT | PROTOCOL_CREATE_SUPP_GROUP;
+	struct fuse_init_out *out;
+	uint64_t flags;
+
+	if (count != 2 || iov[1].iov_len < sizeof(*out))
+		return;
+	if (session->fs->options.cache == CACHE_NONE)
+		added |= PROTOCOL_DIRECT_IO_ALLOW_MMAP;
+	out = iov[1].iov_base;
+	flags = (uint64_t)out->flags2 << 32 | out->flags;
+	flags |= added & offered;
+	if (!(offered & PROTOCOL_INIT_EXT))
+		flags &= UINT32_MAX;
+	else
+		flags |= PROTOCOL_INIT_EXT;
+	out->flags = (uint32_t)flags;
+	out->flags2 = (uint32_t)(flags >> 32);
+	if (session->fs->options.cache == CACHE_NONE && !(offered & PROTOCOL_DIRECT_IO_ALLOW_MMAP))
+		log_warning("this kernel cannot map files under cache=none; mmap(MAP_SHARED) will fail there");
+}
+
+static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	if (current.opcode == FUSE_INIT)
+		complete_init(((struct fs *)userdata)->session, iov, count);
+	return writev(fd, iov, count);
+}
+
+/* The library insists on it; the workers read for themselves. */
+static ssize_t io_read(int fd, void *buffer, size_t length, void *userdata)
+{
+	(void)userdata;
+	return read(fd, buffer, length);
+}
+
+/* The supplementary groups among a request's extensions, which stand at its end. */
+static void note_groups(const unsigned char *buffer, size_t length, const struct protocol_header *header)
+{
+	size_t at = length - MIN(length, (size_t)header->total_extlen * 8);
+	struct protocol_ext_header ext;
+	uint32_t count;
+
+	for (; at + sizeof(ext) <= length; at += ext.size) {
+		memcpy(&ext, buffer + at, sizeof(ext));
+		if (ext.size < sizeof(ext) || at + ext.size > length)
+			return;
+		if (ext.type != PROTOCOL_EXT_GROUPS || ext.size < sizeof(ext) + sizeof(count))
+			continue;
+		memcpy(&count, buffer + at + sizeof(ext), sizeof(count));
+		count = MIN(count, REQUEST_GROUPS_MAX);
+		if (ext.size < sizeof(ext) + sizeof(count) * (1 + (size_t)count))
+			return;
+		current.group_count = count;
+		memcpy(current.groups, buffer + at + sizeof(ext) + sizeof(count), count * sizeof(uint32_t));
+	}
+}
+
+/* Fills struct request and rewrites what the library does not know into what it does. */
+static void prepare(struct session *session, unsigned char *buffer, size_t length)
+{
+	struct protocol_header *header = (struct protocol_header *)buffer;
+	void *argument = buffer + sizeof(*header);
+
+	current = (struct request){.opcode = header->opcode,
+				   .space = buffer + HEADER_SIZE,
+				   .space_size = MAX_WRITE};
+	switch (header->opcode) {
+	case FUSE_INIT: {
+		struct fuse_init_in *in = argument;
+
+		atomic_store(&session->minor, in->minor);
+		atomic_store(&session->offered, (uint64_t)in->flags2 << 32 | in->flags);
+		break;
+	}
+	case FUSE_WRITE:
+		current.kill_setid =
+			((struct fuse_write_in *)argument)->write_flags & PROTOCOL_WRITE_KILL_SUIDGID;
+		break;
+	case FUSE_OPEN:
+		current.kill_setid = ((struct fuse_open_in *)argument)->open_flags & PROTOCOL_OPEN_KILL_SUIDGID;
+		break;
+	case FUSE_SETATTR:
+		current.kill_setid =
+			((struct fuse_setattr_in *)argument)->valid & PROTOCOL_SETATTR_KILL_SUIDGID;
+		break;
+	case FUSE_SETXATTR:
+		current.acl_kill_setgid = ((struct protocol_setxattr *)argument)->setxattr_flags &
+					  PROTOCOL_SETXATTR_ACL_KILL_SGID;
+		break;
+	case PROTOCOL_TMPFILE:
+		header->opcode = FUSE_CREATE;
+		current.anonymous = true;
+		/* fall through */
+	case FUSE_CREATE:
+		current.kill_setid =
+			((struct fuse_create_in *)argument)->open_flags & PROTOCOL_OPEN_KILL_SUIDGID;
+		break;
+	case PROTOCOL_STATX:
+		header->opcode = FUSE_GETATTR;
+		current.wants_statx = true;
+		break;
+	default:
+		break;
+	}
+	if (header->total_extlen > 0)
+		note_groups(buffer, length, header);
+}
+
+/* One request. Returns false when the worker should end. */
+static bool serve_one(struct session *session, unsigned char *buffer)
+{
+	struct fuse_buf request = {.mem = buffer};
+	ssize_t length = read(session->fd, buffer, BUFFER_SIZE);
+
+	if (length < 0) {
+		/* ENOENT: the request was interrupted before we read it. */
+		if (errno == EINTR || errno == EAGAIN || errno == ENOENT)
+			return true;
+		if (errno != ENODEV) {
+			int error = errno;
+
+			atomic_store(&session->error, error);
+			log_error("read '/dev/fuse': %s", strerror(error));
+		}
+		return false;
+	}
+	if ((size_t)length < sizeof(struct protocol_header))
+		return true;
+	prepare(session, buffer, (size_t)length);
+	request.size = (size_t)length;
+	fuse_session_process_buf(session->fuse, &request);
+	current.opcode = 0;
+	return true;
+}
+
+struct worker_start {
+	struct session *session;
+	unsigned number;
+};
+
+static void *worker_run(void *argument)
+{
+	struct worker_start start = *(struct worker_start *)argument;
+	struct session *session = start.session;
+	unsigned char *buffer;
+
+	free(argument);
+	buffer = mmap(NULL, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (buffer == MAP_FAILED || creds_thread_init() < 0) {
+		atomic_store(&session->error, ENOMEM);
+		log_error("cannot set up a worker thread");
+	} else {
+		while (!atomic_load_explicit(&session->stopping, memory_order_relaxed) &&
+		       serve_one(session, buffer))
+			continue;
+	}
+	if (buffer != MAP_FAILED)
+		munmap(buffer, BUFFER_SIZE);
+	atomic_store(&session->ended[start.number], true);
+	return NULL;
+}
+
+static void on_wake(int number)
+{
+	(void)number;
+}
+
+int session_new(struct fs *fs, const char *program, struct session **ret_session)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	struct session *session = calloc(1, sizeof(*session));
+	int result = session == NULL ? -ENOMEM : 0;
+
+	if (result == 0 && (fuse_opt_add_arg(&args, program) < 0 || fuse_opt_add_arg(&args, "-o") < 0 ||
+			    fuse_opt_add_arg(&args, fs->options.mount_words) < 0 ||
+			    (fs->options.debug && fuse_opt_add_arg(&args, "-d") < 0)))
+		result = -ENOMEM;
+	if (result == 0) {
+		session->fs = fs;
+		session->fd = -1;
+		pthread_mutex_init(&session->forget_lock, NULL);
+		session->fuse = fuse_session_new(&args, ops_table(), sizeof(struct fuse_lowlevel_ops), fs);
+		if (session->fuse == NULL)
+			result = -EINVAL;
+	}
+	fuse_opt_free_args(&args);
+	if (result < 0) {
+		free(session);
+		return result;
+	}
+	fs->session = session;
+	*ret_session = session;
+	return 0;
+}
+
+void session_free(struct session *session)
+{
+	if (session == NULL)
+		return;
+	session->fs->session = NULL;
+	close_fd(&session->fd);
+	fuse_session_destroy(session->fuse);
+	pthread_mutex_destroy(&session->forget_lock);
+	free(session->workers);
+	free(session->ended);
+	free(session);
+}
+
+/* Lifts the kernel's 128 KiB default of this mount's read-ahead; it is a hint, so failure is not told. */
+static void set_readahead(const struct fs *fs, uint64_t dev)
+{
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", major(dev), minor(dev));
+	file = fopen(path, "we");
+	if (file == NULL)
+		return;
+	fprintf(file, "%llu\n", (unsigned long long)(fs->options.readahead >> 10));
+	fclose(file);
+}
+
+static int mounted_device(const struct fs *fs, uint64_t *ret_dev)
+{
+	struct statx stx;
+
+	/* Without asking the mount, which nobody may be serving. */
+	if (statx(AT_FDCWD, fs->mount_path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &stx) < 0)
+		return -errno;
+	*ret_dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
+	return 0;
+}
+
+int session_mount(struct session *session)
+{
+	static const struct fuse_custom_io io = {.writev = io_writev, .read = io_read};
+	struct fs *fs = session->fs;
+	uint64_t dev;
+
+	if (fuse_session_mount(session->fuse, fs->mount_path) < 0)
+		return -EIO;
+	session->fd = dup(fuse_session_fd(session->fuse));
+	if (session->fd < 0 || fuse_session_custom_io(session->fuse, &io, fuse_session_fd(session->fuse)) < 0 ||
+	    mounted_device(fs, &dev) < 0) {
+		fuse_session_unmount(session->fuse);
+		return -EIO;
+	}
+	fcntl(session->fd, F_SETFD, FD_CLOEXEC);
+	atomic_store(&fs->own_dev, dev);
+	set_readahead(fs, dev);
+	return 0;
+}
+
+static unsigned default_workers(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	/* More than CPUs, as a worker that waits for the disk serves nobody meanwhile. */
+	return cpus < 2 ? 4 : cpus > 8 ? 16 : (unsigned)cpus * 2;
+}
+
+int session_start(struct session *session)
+{
+	struct sigaction wake = {.sa_handler = on_wake};
+	sigset_t all, before;
+	int result = 0;
+
+	session->worker_count = session->fs->options.max_threads;
+	if (session->worker_count == 0)
+		session->worker_count = default_workers();
+	session->workers = calloc(session->worker_count, sizeof(session->workers[0]));
+	session->ended = calloc(session->worker_count, sizeof(session->ended[0]));
+	if (session->workers == NULL || session->ended == NULL)
+		return -ENOMEM;
+	sigaction(SIGUSR1, &wake, NULL);
+	/* Workers take no signal but the one that wakes them and those they cause. */
+	sigfillset(&all);
+	sigdelset(&all, SIGUSR1);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGABRT);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	for (unsigned i = 0; i < session->worker_count && result == 0; i++) {
+		struct worker_start *start = malloc(sizeof(*start));
+
+		if (start == NULL) {
+			result = -ENOMEM;
+		} else {
+			*start = (struct worker_start){session, i};
+			result = -pthread_create(&session->workers[i], NULL, worker_run, start);
+			if (result < 0)
+				free(start);
+		}
+		if (result < 0)
+			session->worker_count = i;
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	/* Fewer than wanted still serve. */
+	return session->worker_count > 0 ? 0 : result;
+}
+
+int session_probe(struct session *session)
+{
+	struct statx stx;
+
+	if (statx(AT_FDCWD, session->fs->mount_path, AT_STATX_FORCE_SYNC | AT_NO_AUTOMOUNT, STATX_BASIC_STATS,
+		  &stx) < 0)
+		return -errno;
+	return 0;
+}
+
+int session_wait(struct session *session)
+{
+	for (unsigned i = 0; i < session->worker_count; i++)
+		pthread_join(session->workers[i], NULL);
+	atomic_store(&session->stopping, true);
+	return -atomic_load(&session->error);
+}
+
+static void stop_workers(struct session *session)
+{
+	bool running = true;
+
+	atomic_store(&session->stopping, true);
+	/* A signal that comes just before read(2) interrupts nothing: repeat it. */
+	while (running) {
+		running = false;
+		for (unsigned i = 0; i < session->worker_count; i++) {
+			if (atomic_load(&session->ended[i]))
+				continue;
+			running = true;
+			pthread_kill(session->workers[i], SIGUSR1);
+		}
+		if (running)
+			nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+	}
+}
+
+void session_unmount(struct session *session)
+{
+	struct fs *fs = session->fs;
+	uint64_t dev;
+
+	if (atomic_exchange(&session->unmounted, true))
+		return;
+	/* Only what is ours: somebody may have unmounted and mounted anew there. */
+	if (mounted_device(fs, &dev) < 0 || dev != atomic_load(&fs->own_dev)) {
+		stop_workers(session);
+		return;
+	}
+	if (umount2(fs->mount_path, UMOUNT_NOFOLLOW) < 0) {
+		if (errno == EBUSY)
+			log_info("'%s' is busy: detached, open files there end with ENOTCONN", fs->mount_path);
+		if (umount2(fs->mount_path, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)
+			fuse_session_unmount(session->fuse); /* fusermount3, for ordinary users */
+	}
+	stop_workers(session);
+}
+
+int session_flush_clients(struct session *session)
+{
+	CLEANUP(close_fd) int fd = open(session->fs->mount_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
+	struct stat info;
+
+	if (fd < 0 || fstat(fd, &info) < 0 || info.st_dev != atomic_load(&session->fs->own_dev))
+		return 0;
+	return syncfs(fd) < 0 ? -errno : 0;
+}
+
+void session_forget_attributes(struct session *session, uint64_t nodeid)
+{
+	/* A negative offset leaves the pages alone, so this waits for no other request. */
+	fuse_lowlevel_notify_inval_inode(session->fuse, nodeid, -1, 0);
+}
+
+/* The next inodes that are kept by descriptor, from where the last call stopped. */
+static size_t oldest_kept(struct session *session, uint64_t *nodeids, size_t wanted)
+{
+	struct fd_cache *fds = &session->fs->fds;
+	size_t found = 0;
+
+	LOCK_SCOPE(&fds->lock);
+	for (size_t steps = fds->capacity; steps > 0 && found < wanted; steps--) {
+		struct fd_owner *owner = &fds->owners[session->forget_hand];
+		struct inode *inode = owner->object;
+
+		session->forget_hand = (session->forget_hand + 1) % fds->capacity;
+		if (owner->slot != NULL && owner->kind == FD_PATH && inode->handle == NULL &&
+		    inode != session->fs->root)
+			nodeids[found++] = inode->nodeid;
+	}
+	return found;
+}
+
+void session_ask_to_forget(struct session *session)
+{
+	uint64_t nodeids[PRUNE_BATCH];
+	struct protocol_notify_prune prune = {0};
+	struct fuse_out_header header = {.error = PROTOCOL_NOTIFY_PRUNE};
+	struct iovec iov[] = {{&header, sizeof(header)}, {&prune, sizeof(prune)}, {nodeids, 0}};
+	size_t count;
+
+	LOCK_SCOPE(&session->forget_lock);
+	count = oldest_kept(session, nodeids, PRUNE_BATCH);
+	if (count == 0)
+		return;
+	prune.count = (uint32_t)count;
+	iov[2].iov_len = count * sizeof(nodeids[0]);
+	header.len = (uint32_t)(sizeof(header) + sizeof(prune) + iov[2].iov_len);
+	if (atomic_load(&session->minor) >= PROTOCOL_MINOR_PRUNE && writev(session->fd, iov, 3) >= 0)
+		return;
+	/* An older kernel: let it drop its caches of names and inodes that nobody uses. */
+	for (size_t i = 0; i < count; i++)
+		fuse_lowlevel_notify_inval_inode(session->fuse, nodeids[i], -1, 0);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MEMMAPFS_SESSION_H
+#define MEMMAPFS_SESSION_H
+
+/*
+ * The connection to the kernel: mounts, asks for capabilities, receives requests in worker threads and
+ * hands them to the library, which calls the handlers in fuse_ops/. The only file that knows how
+ * requests arrive and what the library does not know of the protocol.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct fs;
+struct session;
+
+/**
+ * session_new() - a session that is not mounted yet
+ * @program: argv[0], for the library's messages
+ *
+ * Return: 0, -ENOMEM, or -EINVAL when the library refuses the options (it has said why).
+ */
+int session_new(struct fs *fs, const char *program, struct session **ret_session);
+
+/** session_free() - release the session; unmounted, no worker runs */
+void session_free(struct session *session);
+
+/**
+ * session_mount() - mount(2), or fusermount3 for ordinary users
+ *
+ * Return: 0 or -EIO; the library has said why.
+ */
+int session_mount(struct session *session);
+
+/** session_start() - start the workers. Return: 0 or -errno of pthread_create(3). */
+int session_start(struct session *session);
+
+/**
+ * session_probe() - ask the mount for its root's attributes: it serves once this returns 0
+ *
+ * From a thread that is no worker. Return: 0 or -errno.
+ */
+int session_probe(struct session *session);
+
+/** session_wait() - wait until every worker has ended. Return: 0, or -errno of reading the device. */
+int session_wait(struct session *session);
+
+/**
+ * session_unmount() - unmount, waiting for the kernel's own write-back, and end the workers
+ *
+ * A busy mount is detached: it vanishes from the tree at once; what is still open there gets ENOTCONN.
+ * From a thread that is no worker; idempotent.
+ */
+void session_unmount(struct session *session);
+
+/** session_flush_clients() - have the kernel hand over what it holds dirty of this mount */
+int session_flush_clients(struct session *session);
+
+/**
+ * session_forget_attributes() - have the kernel ask again for an inode's attributes
+ *
+ * Safe from a worker: it waits for nothing.
+ */
+void session_forget_attributes(struct session *session, uint64_t nodeid);
+
+/**
+ * session_ask_to_forget() - have the kernel drop entries whose inodes are kept by descriptor
+ *
+ * From a thread that is no worker.
+ */
+void session_ask_to_forget(struct session *session);
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+#include "stats.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "file.h"
+#include "fs.h"
+#include "mapping/sync.h"
+
+static json_t *number(uint64_t value)
+{
+	return json_integer((json_int_t)value);
+}
+
+static json_t *counter(const struct fs *fs, enum io_counter which)
+{
+	return number(tally_read(&fs->tally, which));
+}
+
+static json_t *window_counter(const struct fs *fs, enum window_counter which)
+{
+	return number(tally_read(&fs->windows.tally, which));
+}
+
+static json_t *describe_options(const struct fs *fs)
+{
+	json_t *object = json_object();
+	const char *name;
+	char *value;
+
+	for (size_t i = 0; (name = options_describe(&fs->options, i, &value)) != NULL; i++) {
+		json_object_set_new(object, name, json_string(value));
+		free(value);
+	}
+	return object;
+}
+
+static uint64_t dirty_bytes_of(struct fs *fs)
+{
+	uint64_t sum = 0;
+
+	LOCK_SCOPE(&fs->dirty_lock);
+	for (struct inode *inode = fs->dirty; inode != NULL; inode = inode->dirty_next)
+		sum += mapping_dirty_bytes(&atomic_load(&inode->file)->mapping);
+	return sum;
+}
+
+static json_t *describe_windows(struct fs *fs)
+{
+	json_t *object = json_object();
+	size_t count;
+
+	pthread_mutex_lock(&fs->windows.lock);
+	count = fs->windows.count;
+	pthread_mutex_unlock(&fs->windows.lock);
+	json_object_set_new(object, "count", number(count));
+	json_object_set_new(object, "bytes", number((uint64_t)MAX(atomic_load(&fs->windows.inside), 0)));
+	json_object_set_new(object, "hits", window_counter(fs, WINDOW_HITS));
+	json_object_set_new(object, "misses", window_counter(fs, WINDOW_MISSES));
+	json_object_set_new(object, "evictions", window_counter(fs, WINDOW_EVICTIONS));
+	return object;
+}
+
+char *stats_mount(struct fs *fs)
+{
+	json_t *root = json_object(), *object;
+	struct timespec now;
+	char *text;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	json_object_set_new(root, "version", json_string(MEMMAPFS_VERSION));
+	json_object_set_new(root, "options", describe_options(fs));
+	json_object_set_new(root, "uptime_s", number((uint64_t)(now.tv_sec - fs->started.tv_sec)));
+	json_object_set_new(root, "inodes", number(atomic_load(&fs->inodes.count)));
+	json_object_set_new(root, "handles", number(atomic_load(&fs->handle_table.count)));
+	json_object_set_new(root, "descriptors", number(atomic_load(&fs->fds.count)));
+	json_object_set_new(root, "windows", describe_windows(fs));
+	object = json_object();
+	json_object_set_new(object, "reads", counter(fs, IO_READS));
+	json_object_set_new(object, "read_bytes", counter(fs, IO_READ_BYTES));
+	json_object_set_new(object, "writes", counter(fs, IO_WRITES));
+	json_object_set_new(object, "write_bytes", counter(fs, IO_WRITE_BYTES));
+	json_object_set_new(object, "read_fallbacks", counter(fs, IO_READ_FALLBACKS));
+	json_object_set_new(object, "write_fallbacks", counter(fs, IO_WRITE_FALLBACKS));
+	json_object_set_new(root, "io", object);
+	object = json_object();
+	json_object_set_new(object, "ticks", counter(fs, SYNC_TICKS));
+	json_object_set_new(object, "msyncs", counter(fs, SYNC_MSYNCS));
+	json_object_set_new(object, "synced_bytes", counter(fs, SYNC_BYTES));
+	json_object_set_new(object, "dirty_bytes", number(dirty_bytes_of(fs)));
+	json_object_set_new(object, "errors", counter(fs, SYNC_ERRORS));
+	json_object_set_new(root, "sync", object);
+	object = json_object();
+	json_object_set_new(object, "truncated", counter(fs, FAULTS_TRUNCATED));
+	json_object_set_new(object, "nospace", counter(fs, FAULTS_NOSPACE));
+	json_object_set_new(object, "io", counter(fs, FAULTS_IO));
+	json_object_set_new(root, "faults", object);
+	text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	json_decref(root);
+	return text;
+}
+
+static uint64_t file_size(struct fs *fs, struct inode *inode)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct stat info;
+
+	if (inode_fd(fs, inode, FD_PATH, &use) < 0 || fstat(use.fd, &info) < 0)
+		return 0;
+	return (uint64_t)info.st_size;
+}
+
+char *stats_file(struct fs *fs, struct inode *inode)
+{
+	json_t *root = json_object(), *policy = describe_options(fs);
+	struct file *file = file_peek(inode);
+	uint64_t mapped = 0, resident = 0, dirty = 0, errors = 0;
+	size_t windows = 0;
+	char *text;
+
+	if (file != NULL) {
+		mapping_usage(&file->mapping, &windows, &mapped);
+		resident = mapping_resident(&file->mapping, file_size(fs, inode));
+		dirty = mapping_dirty_bytes(&file->mapping);
+		errors = atomic_load(&file->error_sequence);
+	}
+	json_object_set_new(root, "policy", policy);
+	json_object_set_new(root, "rule", json_string("mount options"));
+	json_object_set_new(root, "windows", number(windows));
+	json_object_set_new(root, "mapped", number(mapped));
+	json_object_set_new(root, "resident", number(resident));
+	json_object_set_new(root, "dirty", number(dirty));
+	json_object_set_new(root, "locked", number(0));
+	json_object_set_new(root, "sync_errors", number(errors));
+	text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	json_decref(root);
+	return text;
+}
+
+void stats_reset(struct fs *fs)
+{
+	tally_reset(&fs->tally);
+	tally_reset(&fs->windows.tally);
+}

@@ -153,3 +153,8 @@ size_t fd_cache_shrink(struct fd_cache *cache, size_t wanted)
 	LOCK_SCOPE(&cache->lock);
 	return sweep_locked(cache, wanted);
 }
+
+bool fd_cache_relieve(struct fd_cache *cache, int error)
+{
+	return (error == EMFILE || error == ENFILE) && fd_cache_shrink(cache, 8) > 0;
+}

@@ -86,6 +86,11 @@ void fd_use_end(struct fd_use *use);
 /** fd_slot_close() - empty a slot, at the latest when its last use ends. Locks: cache->lock. */
 void fd_slot_close(struct fd_cache *cache, struct fd_slot *slot);
 
+/**
+ * fd_cache_relieve() - was @error a lack of descriptors, and could some be closed? Then try again.
+ */
+bool fd_cache_relieve(struct fd_cache *cache, int error);
+
 /** fd_cache_shrink() - close up to @wanted unused descriptors; returns how many. Locks: cache->lock. */
 size_t fd_cache_shrink(struct fd_cache *cache, size_t wanted);
 

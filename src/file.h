@@ -25,6 +25,7 @@ struct inode;
 struct lock_owner {
 	struct lock_owner *next;
 	uint64_t owner;
+	uint64_t handle; /* the last that it locked through */
 	int fd;
 	uint32_t pid;	  /* of who locked last, as the mount's clients see it */
 	unsigned waiting; /* threads blocked on fd; protected by file->lock */

@@ -98,13 +98,11 @@ static int open_paths(struct fs *fs, char **ret_error, bool *ret_mountpoint_bad,
 	if (fs->proc_fd < 0)
 		return failed(ret_error, -errno, "cannot open", "/proc/self/fd");
 	*ret_root = open(options->backing, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	fs->backing_path = realpath(options->backing, NULL);
-	if (*ret_root < 0 || fs->backing_path == NULL)
+	if (*ret_root < 0 || (fs->backing_path = realpath(options->backing, NULL)) == NULL)
 		return failed(ret_error, -errno, "cannot open BACKING", options->backing);
 	*ret_mountpoint_bad = true;
 	fs->covered_fd = open(options->mountpoint, O_PATH | O_CLOEXEC);
-	fs->mount_path = realpath(options->mountpoint, NULL);
-	if (fs->covered_fd < 0 || fs->mount_path == NULL)
+	if (fs->covered_fd < 0 || (fs->mount_path = realpath(options->mountpoint, NULL)) == NULL)
 		return failed(ret_error, -errno, "cannot open MOUNTPOINT", options->mountpoint);
 	if (fstat(fs->covered_fd, &info) < 0)
 		return failed(ret_error, -errno, "cannot open MOUNTPOINT", options->mountpoint);

@@ -92,7 +92,7 @@ struct fs {
 
 	pthread_mutex_t dirty_lock;
 	struct inode *dirty;	     /* protected by dirty_lock; each holds a reference */
-	_Atomic uint64_t dirty_bytes; /* upper bound of bytes noted dirty */
+	_Atomic int64_t dirty_bytes; /* in dirty extents, being synced included */
 
 	struct session *session; /* constant once set */
 

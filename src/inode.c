@@ -236,16 +236,16 @@ int inode_open(struct fs *fs, struct inode *inode, int flags)
 	if (use.fd < 0) {
 		if (inode->handle == NULL)
 			return -ESTALE;
-		return identity_handle_open(fs->mounts.mount[inode->handle->mount].fd, inode->handle, flags);
+		do {
+			fd = identity_handle_open(fs->mounts.mount[inode->handle->mount].fd, inode->handle, flags);
+		} while (fd < 0 && fd_cache_relieve(&fs->fds, -fd));
+		return fd;
 	}
 	snprintf(number, sizeof(number), "%d", use.fd);
-	fd = openat(fs->proc_fd, number, flags | O_CLOEXEC);
+	do {
+		fd = openat(fs->proc_fd, number, flags | O_CLOEXEC);
+	} while (fd < 0 && fd_cache_relieve(&fs->fds, errno));
 	return fd < 0 ? -errno : fd;
-}
-
-static bool out_of_descriptors(int result)
-{
-	return result == -EMFILE || result == -ENFILE;
 }
 
 int inode_fd(struct fs *fs, struct inode *inode, enum fd_kind kind, struct fd_use *ret_use)
@@ -261,16 +261,15 @@ int inode_fd(struct fs *fs, struct inode *inode, enum fd_kind kind, struct fd_us
 	if (kind == FD_PATH && (fd_slot_use(&fs->fds, &inode->slots[FD_PATH], ret_use) ||
 				fd_slot_use(&fs->fds, &inode->slots[FD_WRITE], ret_use)))
 		return 0;
-	for (;;) {
-		fd = inode_open(fs, inode, flags[kind]);
-		if (fd == -EACCES && kind == FD_WRITE) {
-			fd = inode_open(fs, inode, O_WRONLY);
-			if (fd >= 0)
-				atomic_store(&inode->write_only, true);
-		}
-		if (!out_of_descriptors(fd) || fd_cache_shrink(&fs->fds, 8) == 0)
-			break;
+	fd = inode_open(fs, inode, flags[kind]);
+	if (fd == -EACCES && kind == FD_WRITE) {
+		fd = inode_open(fs, inode, O_WRONLY);
+		if (fd >= 0)
+			atomic_store(&inode->write_only, true);
 	}
+	/* chattr +a: whoever opens it for writing only appends, and may do no more. */
+	if (fd == -EPERM && kind == FD_WRITE)
+		fd = inode_open(fs, inode, O_RDWR | O_APPEND);
 	if (fd < 0)
 		return fd;
 	fd_slot_fill(&fs->fds, &inode->slots[kind], inode, kind, fd, ret_use);
@@ -280,10 +279,17 @@ int inode_fd(struct fs *fs, struct inode *inode, enum fd_kind kind, struct fd_us
 int inode_keep(struct fs *fs, struct inode *inode)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	int fd;
 
-	if (atomic_exchange(&inode->sticky, true))
+	atomic_store(&inode->sticky, true);
+	/* The path descriptor itself: one for reading or writing goes when nobody reads or writes. */
+	if (fd_slot_use(&fs->fds, &inode->slots[FD_PATH], &use))
 		return 0;
-	return inode_fd(fs, inode, FD_PATH, &use);
+	fd = inode_open(fs, inode, O_PATH);
+	if (fd < 0)
+		return fd;
+	fd_slot_fill(&fs->fds, &inode->slots[FD_PATH], inode, FD_PATH, fd, &use);
+	return 0;
 }
 
 static struct inode *find_key_locked(struct inode_shard *shard, const struct identity_key *key)

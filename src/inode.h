@@ -35,11 +35,12 @@ struct inode {
 	_Atomic bool sticky;	   /* its descriptors must not be closed: no name may lead back to it */
 	_Atomic bool write_only;   /* the daemon may open it for writing but not for reading */
 	bool indexed;		   /* protected by the key shard's lock; in the key table */
-	bool covered;		   /* constant; the directory that this very mount covers */
+	_Atomic bool covered;	   /* the directory that this very mount covers: shown empty */
 	struct identity_handle *handle; /* constant; NULL: the path descriptor is all there is */
 	struct fd_slot slots[FD_KINDS];
 	_Atomic(struct file *) file;  /* set once, by the first open; see file.h */
-	struct inode *dirty_next;     /* protected by fs->dirty_lock */
+	_Atomic bool queued;	      /* on fs->dirty, or taken off it and not looked at yet */
+	struct inode *dirty_next;     /* protected by fs->dirty_lock while queued */
 };
 
 #define INODE_SHARDS 64

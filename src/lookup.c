@@ -74,12 +74,11 @@ static int make_kept(struct fs *fs, int directory_fd, const char *name, struct f
 
 	if (result < 0)
 		return result;
-	if (*name != '\0') {
-		fd = openat(directory_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	} else {
-		snprintf(number, sizeof(number), "%d", directory_fd);
-		fd = openat(fs->proc_fd, number, O_PATH | O_CLOEXEC);
-	}
+	snprintf(number, sizeof(number), "%d", directory_fd);
+	do {
+		fd = *name != '\0' ? openat(directory_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC) :
+				     openat(fs->proc_fd, number, O_PATH | O_CLOEXEC);
+	} while (fd < 0 && fd_cache_relieve(&fs->fds, errno));
 	if (fd < 0)
 		return -errno;
 	if (statx(fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_WANTED, &ret_found->stx) < 0)
@@ -126,15 +125,18 @@ static int make(struct fs *fs, int directory_fd, const char *name, struct found 
 static int lookup_covered(struct fs *fs, struct found *ret_found)
 {
 	struct identity_key key;
+	int result = 0;
 
 	if (fs->covered_fd < 0)
 		return -ELOOP;
 	if (statx(fs->covered_fd, "", AT_EMPTY_PATH, STATX_WANTED, &ret_found->stx) < 0)
 		return -errno;
 	key = identity_of_statx(&ret_found->stx);
-	if (inode_count_lookup(fs, &key, &ret_found->inode))
-		return 0;
-	return make_kept(fs, fs->covered_fd, "", ret_found);
+	if (!inode_count_lookup(fs, &key, &ret_found->inode))
+		result = make_kept(fs, fs->covered_fd, "", ret_found);
+	if (result == 0 && ret_found->inode != fs->root)
+		atomic_store(&ret_found->inode->covered, true);
+	return result;
 }
 
 static int lookup_at(struct fs *fs, int directory_fd, const char *name, struct found *ret_found)
@@ -171,6 +173,8 @@ int inode_lookup(struct fs *fs, struct inode *directory, const char *name, struc
 		return result;
 	if (strcmp(name, ".") == 0 || (directory == fs->root && strcmp(name, "..") == 0))
 		return lookup_at(fs, use.fd, "", ret_found);
+	if (strcmp(name, "..") != 0 && atomic_load(&directory->covered))
+		return -ENOENT;
 	if (strcmp(name, "..") != 0)
 		return lookup_at(fs, use.fd, name, ret_found);
 	parent = openat(use.fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -57,6 +57,9 @@ struct protocol_setxattr {
 	uint32_t padding;
 };
 
+#define PROTOCOL_SETXATTR_OLD_SIZE ((size_t)8)
+#define PROTOCOL_MINOR_SETXATTR_EXT 33
+
 struct protocol_sx_time {
 	int64_t tv_sec;
 	uint32_t tv_nsec;

@@ -49,6 +49,7 @@ struct session {
 	_Atomic bool unmounted;
 	_Atomic int error;
 	_Atomic uint32_t minor; /* of the kernel's protocol */
+	_Atomic uint32_t library_minor; /* of the protocol the library speaks */
 	_Atomic uint64_t offered; /* capability bits of the kernel's INIT */
 	pthread_mutex_t forget_lock;
 	size_t forget_hand; /* protected by forget_lock; descriptor to go on from */
@@ -74,6 +75,7 @@ static void complete_init(struct session *session, struct iovec *iov, int count)
 	if (session->fs->options.cache == CACHE_NONE)
 		added |= PROTOCOL_DIRECT_IO_ALLOW_MMAP;
 	out = iov[1].iov_base;
+	atomic_store(&session->library_minor, out->minor);
 	flags = (uint64_t)out->flags2 << 32 | out->flags;
 	flags |= added & offered;
 	if (!(offered & PROTOCOL_INIT_EXT))
@@ -122,8 +124,25 @@ static void note_groups(const unsigned char *buffer, size_t length, const struct
 	}
 }
 
-/* Fills struct request and rewrites what the library does not know into what it does. */
-static void prepare(struct session *session, unsigned char *buffer, size_t length)
+/* SETXATTR grew two fields in front of the name, which an older library takes for the name. */
+static size_t shorten_setxattr(unsigned char *buffer, size_t length)
+{
+	struct protocol_header *header = (struct protocol_header *)buffer;
+	size_t grown = sizeof(struct protocol_setxattr) - PROTOCOL_SETXATTR_OLD_SIZE;
+	unsigned char *old_end = buffer + sizeof(*header) + PROTOCOL_SETXATTR_OLD_SIZE;
+
+	if (length < sizeof(*header) + sizeof(struct protocol_setxattr))
+		return length;
+	memmove(old_end, old_end + grown, length - (size_t)(old_end + grown - buffer));
+	header->len -= (uint32_t)grown;
+	return length - grown;
+}
+
+/*
+ * Fills struct request and rewrites what the library does not know into what it does. Returns the
+ * request's new length.
+ */
+static size_t prepare(struct session *session, unsigned char *buffer, size_t length)
 {
 	struct protocol_header *header = (struct protocol_header *)buffer;
 	void *argument = buffer + sizeof(*header);
@@ -153,6 +172,9 @@ static void prepare(struct session *session, unsigned char *buffer, size_t lengt
 	case FUSE_SETXATTR:
 		current.acl_kill_setgid = ((struct protocol_setxattr *)argument)->setxattr_flags &
 					  PROTOCOL_SETXATTR_ACL_KILL_SGID;
+		if ((atomic_load(&session->offered) & PROTOCOL_SETXATTR_EXT) &&
+		    atomic_load(&session->library_minor) < PROTOCOL_MINOR_SETXATTR_EXT)
+			length = shorten_setxattr(buffer, length);
 		break;
 	case PROTOCOL_TMPFILE:
 		header->opcode = FUSE_CREATE;
@@ -171,6 +193,7 @@ static void prepare(struct session *session, unsigned char *buffer, size_t lengt
 	}
 	if (header->total_extlen > 0)
 		note_groups(buffer, length, header);
+	return length;
 }
 
 /* One request. Returns false when the worker should end. */
@@ -193,8 +216,7 @@ static bool serve_one(struct session *session, unsigned char *buffer)
 	}
 	if ((size_t)length < sizeof(struct protocol_header))
 		return true;
-	prepare(session, buffer, (size_t)length);
-	request.size = (size_t)length;
+	request.size = prepare(session, buffer, (size_t)length);
 	fuse_session_process_buf(session->fuse, &request);
 	current.opcode = 0;
 	return true;
@@ -240,6 +262,7 @@ int session_new(struct fs *fs, const char *program, struct session **ret_session
 
 	if (result == 0 && (fuse_opt_add_arg(&args, program) < 0 || fuse_opt_add_arg(&args, "-o") < 0 ||
 			    fuse_opt_add_arg(&args, fs->options.mount_words) < 0 ||
+			    (fs->read_only && fuse_opt_add_arg(&args, "-oro") < 0) ||
 			    (fs->options.debug && fuse_opt_add_arg(&args, "-d") < 0)))
 		result = -ENOMEM;
 	if (result == 0) {
@@ -260,11 +283,29 @@ int session_new(struct fs *fs, const char *program, struct session **ret_session
 	return 0;
 }
 
+/*
+ * Lets the library free what it keeps of the mount without unmounting: by now something else may be
+ * mounted there, and unmounting is what it does unless its descriptor reports an error. So it gets one
+ * that does, a pipe that nobody reads.
+ */
+static void release_mount(struct session *session)
+{
+	int fd = fuse_session_fd(session->fuse), pipes[2];
+
+	if (session->fd < 0 || fd < 0 || pipe2(pipes, O_CLOEXEC) < 0)
+		return;
+	close(pipes[0]);
+	if (dup2(pipes[1], fd) >= 0)
+		fuse_session_unmount(session->fuse);
+	close(pipes[1]);
+}
+
 void session_free(struct session *session)
 {
 	if (session == NULL)
 		return;
 	session->fs->session = NULL;
+	release_mount(session);
 	close_fd(&session->fd);
 	fuse_session_destroy(session->fuse);
 	pthread_mutex_destroy(&session->forget_lock);

@@ -39,16 +39,6 @@ static json_t *describe_options(const struct fs *fs)
 	return object;
 }
 
-static uint64_t dirty_bytes_of(struct fs *fs)
-{
-	uint64_t sum = 0;
-
-	LOCK_SCOPE(&fs->dirty_lock);
-	for (struct inode *inode = fs->dirty; inode != NULL; inode = inode->dirty_next)
-		sum += mapping_dirty_bytes(&atomic_load(&inode->file)->mapping);
-	return sum;
-}
-
 static json_t *describe_windows(struct fs *fs)
 {
 	json_t *object = json_object();
@@ -91,7 +81,7 @@ char *stats_mount(struct fs *fs)
 	json_object_set_new(object, "ticks", counter(fs, SYNC_TICKS));
 	json_object_set_new(object, "msyncs", counter(fs, SYNC_MSYNCS));
 	json_object_set_new(object, "synced_bytes", counter(fs, SYNC_BYTES));
-	json_object_set_new(object, "dirty_bytes", number(dirty_bytes_of(fs)));
+	json_object_set_new(object, "dirty_bytes", number((uint64_t)MAX(atomic_load(&fs->dirty_bytes), 0)));
 	json_object_set_new(object, "errors", counter(fs, SYNC_ERRORS));
 	json_object_set_new(root, "sync", object);
 	object = json_object();

@@ -14,20 +14,32 @@
 
 int sync_note_write(struct fs *fs, struct inode *inode, struct file *file, uint64_t offset, uint64_t length)
 {
-	int was_clean;
+	int64_t growth;
+	int result;
 
-	if (fs->options.sync == SYNC_NEVER)
+	if (fs->options.sync == SYNC_NEVER || length == 0)
 		return 0;
-	was_clean = mapping_mark_dirty(&file->mapping, offset, length);
-	if (was_clean < 0)
-		return was_clean;
-	if (was_clean > 0) {
+	result = mapping_mark_dirty(&file->mapping, offset, length, &growth);
+	if (result < 0)
+		return result;
+	atomic_fetch_add_explicit(&fs->dirty_bytes, growth, memory_order_relaxed);
+	/* Whoever takes it off the list clears the flag first and looks at the extents afterwards, so it
+	 * is either still to be synced with this one, or put on the list again. */
+	if (atomic_load(&inode->queued))
+		return 0;
+	LOCK_SCOPE(&fs->dirty_lock);
+	if (!atomic_load(&inode->queued)) {
+		atomic_store(&inode->queued, true);
 		inode_ref(inode);
-		LOCK_SCOPE(&fs->dirty_lock);
 		inode->dirty_next = fs->dirty;
 		fs->dirty = inode;
 	}
 	return 0;
+}
+
+void sync_forget_bytes(struct fs *fs, uint64_t bytes)
+{
+	atomic_fetch_sub_explicit(&fs->dirty_bytes, (int64_t)bytes, memory_order_relaxed);
 }
 
 struct inode *sync_take(struct fs *fs)
@@ -76,6 +88,9 @@ static int sync_extent(struct fs *fs, struct inode *inode, struct file *file, st
 	result = inode_fd(fs, inode, writable ? FD_WRITE : FD_READ, &use);
 	if (result == -EACCES)
 		result = inode_fd(fs, inode, FD_WRITE, &use); /* a write-only file of an ordinary user */
+	/* Removed, and nobody has it open: there is nothing left to lose. */
+	if (result == -ESTALE)
+		return 0;
 	if (result < 0)
 		return result;
 	if (!writable || fstat(use.fd, &info) < 0)
@@ -97,6 +112,7 @@ int sync_inode(struct fs *fs, struct inode *inode)
 	struct dirty_set set;
 	int result = 0;
 
+	atomic_store(&inode->queued, false);
 	mapping_take_dirty(&file->mapping, &set);
 	for (size_t i = 0; i < set.count; i++) {
 		uint64_t length = set.extents[i].end - set.extents[i].start;
@@ -108,6 +124,7 @@ int sync_inode(struct fs *fs, struct inode *inode)
 		} else {
 			fs_count(fs, SYNC_BYTES, length);
 		}
+		sync_forget_bytes(fs, length);
 	}
 	/* The last writer may have closed meanwhile and must not leave a writable mapping behind. */
 	file_drop_writing(fs, inode, file);

@@ -22,6 +22,9 @@ struct inode;
  */
 int sync_note_write(struct fs *fs, struct inode *inode, struct file *file, uint64_t offset, uint64_t length);
 
+/** sync_forget_bytes() - so many of the bytes taken from a file's dirty extents are dealt with */
+void sync_forget_bytes(struct fs *fs, uint64_t bytes);
+
 /**
  * sync_take() - take the list of dirty inodes
  *

@@ -36,6 +36,8 @@ static int place_enter(fuse_req_t req, fuse_ino_t parent, struct inode **ret_dir
 		return -ESTALE;
 	if (fs->read_only)
 		return -EROFS;
+	if (atomic_load(&directory->covered))
+		return -EBUSY;
 	result = inode_fd(fs, directory, FD_PATH, &ret_place->parent);
 	if (result == 0)
 		result = creds_become(fs, ctx->uid, ctx->gid, ctx->umask, request_current(), &ret_place->creds);
@@ -115,6 +117,8 @@ void op_link(fuse_req_t req, fuse_ino_t nodeid, fuse_ino_t parent, const char *n
 	snprintf(number, sizeof(number), "%d", use.fd);
 	if (result == 0 && linkat(fs->proc_fd, number, into.fd, name, AT_SYMLINK_FOLLOW) < 0)
 		result = -errno;
+	fd_use_end(&use);
+	fd_use_end(&into);
 	reply_made(req, result, directory, name);
 }
 
@@ -145,10 +149,12 @@ static int create_file(struct fs *fs, int parent_fd, const char *name, mode_t mo
 	int fd;
 
 	*ret_created = true;
-	if (request_current()->anonymous)
-		fd = openat(parent_fd, ".", O_TMPFILE | O_RDWR | (flags & O_EXCL) | O_CLOEXEC, mode);
-	else
-		fd = openat(parent_fd, name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, mode);
+	do {
+		if (request_current()->anonymous)
+			fd = openat(parent_fd, ".", O_TMPFILE | O_RDWR | (flags & O_EXCL) | O_CLOEXEC, mode);
+		else
+			fd = openat(parent_fd, name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, mode);
+	} while (fd < 0 && fd_cache_relieve(&fs->fds, errno));
 	if (fd >= 0)
 		return fd;
 	if (errno != EEXIST || (flags & O_EXCL))

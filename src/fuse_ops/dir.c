@@ -141,6 +141,11 @@ static void read_entries(fuse_req_t req, size_t size, off_t offset, struct fuse_
 		result = next_entry_locked(handle, &entry);
 		if (result < 0 || entry == NULL)
 			break;
+		if (atomic_load(&handle->inode->covered) && !is_dots(entry->d_name)) {
+			handle->position += entry->d_reclen;
+			handle->offset = entry->d_off;
+			continue;
+		}
 		added = add_entry(req, handle, entry, plus, reply + used, size - used);
 		if (added > size - used)
 			break;

@@ -44,10 +44,12 @@ void op_ioctl(fuse_req_t req, fuse_ino_t nodeid, unsigned command, void *arg, st
 	}
 	if (is_change(command) && !op_changes(req))
 		return;
-	memcpy(&value, in, in_size);
+	if (in_size > 0)
+		memcpy(&value, in, in_size);
 	result = S_ISREG(inode->type) || S_ISDIR(inode->type) ? inode_fd(op_fs(req), inode, FD_READ, &use) : -ENOTTY;
 	if (result == 0 && ioctl(use.fd, command, &value) < 0)
 		result = -errno;
+	fd_use_end(&use);
 	if (result < 0)
 		fuse_reply_err(req, -result);
 	else

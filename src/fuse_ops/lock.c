@@ -68,15 +68,15 @@ static struct lock_owner *find_owner_locked(struct file *file, uint64_t id)
 }
 
 /* The owner's record, made if there is none; counted as waiting, so that it stays until owner_put(). */
-static int owner_get(struct fs *fs, struct inode *inode, struct file *file, uint64_t id, uint32_t pid,
-		     struct lock_owner **ret_owner)
+static int owner_get(const struct open_file *open, uint64_t id, uint32_t pid, struct lock_owner **ret_owner)
 {
+	struct file *file = open->file;
 	struct lock_owner *owner;
 
 	LOCK_SCOPE(&file->lock);
 	owner = find_owner_locked(file, id);
 	if (owner == NULL) {
-		int fd = open_for_locks(fs, inode);
+		int fd = open_for_locks(open->fs, open->inode);
 
 		if (fd < 0)
 			return fd;
@@ -91,6 +91,7 @@ static int owner_get(struct fs *fs, struct inode *inode, struct file *file, uint
 		file->lock_owners = owner;
 	}
 	owner->pid = pid;
+	owner->handle = open->handle->id;
 	owner->waiting++;
 	*ret_owner = owner;
 	return 0;
@@ -107,16 +108,20 @@ static void owner_put(struct file *file, struct lock_owner *owner)
 		owner_free(owner);
 }
 
-void op_locks_release(struct file *file, uint64_t id)
+/* Takes the first owner with this id, or this handle, off the file's list and lets go of its locks. */
+static bool release_one(struct file *file, const uint64_t *id, const uint64_t *handle)
 {
 	struct lock_owner **link, *owner;
+	bool found;
 
 	pthread_mutex_lock(&file->lock);
 	link = &file->lock_owners;
-	while (*link != NULL && (*link)->owner != id)
+	while (*link != NULL && (id == NULL || (*link)->owner != *id) &&
+	       (handle == NULL || (*link)->handle != *handle))
 		link = &(*link)->next;
 	owner = *link;
-	if (owner != NULL) {
+	found = owner != NULL;
+	if (found) {
 		*link = owner->next;
 		owner->gone = true;
 		if (owner->waiting > 0)
@@ -125,6 +130,18 @@ void op_locks_release(struct file *file, uint64_t id)
 	pthread_mutex_unlock(&file->lock);
 	if (owner != NULL)
 		owner_free(owner);
+	return found;
+}
+
+void op_locks_release(struct file *file, uint64_t id)
+{
+	release_one(file, &id, NULL);
+}
+
+void op_locks_release_handle(struct file *file, uint64_t id)
+{
+	while (release_one(file, NULL, &id))
+		continue;
 }
 
 static int try_lock(const struct lock_wait *wait, bool blocking)
@@ -302,7 +319,7 @@ void op_setlk(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi, stru
 		return;
 	}
 	wait = (struct lock_wait){.fs = open.fs, .inode = open.inode, .file = open.file, .req = req, .lock = *lock};
-	result = owner_get(open.fs, open.inode, open.file, fi->lock_owner, (uint32_t)lock->l_pid, &wait.owner);
+	result = owner_get(&open, fi->lock_owner, (uint32_t)lock->l_pid, &wait.owner);
 	if (result == 0) {
 		wait.fd = wait.owner->fd;
 		result = lock_or_wait(&wait, sleep, &waiting);
@@ -339,7 +356,7 @@ void op_getlk(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi, stru
 
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
-	result = owner_get(open.fs, open.inode, open.file, fi->lock_owner, (uint32_t)lock->l_pid, &owner);
+	result = owner_get(&open, fi->lock_owner, (uint32_t)lock->l_pid, &owner);
 	if (result == 0) {
 		lock->l_pid = 0;
 		if (fcntl(owner->fd, F_OFD_GETLK, lock) < 0)

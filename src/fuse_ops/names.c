@@ -25,6 +25,11 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		result = inode_lookup_id(fs, parent, &found);
 	else
 		result = -ESTALE;
+	/* A file handle of an earlier run leads to what still has a name, not to what is merely open. */
+	if (result == 0 && directory == NULL && found.stx.stx_nlink == 0) {
+		inode_forget(fs, found.inode->nodeid, 1);
+		result = -ESTALE;
+	}
 	if (result == 0) {
 		op_fill_entry(fs, &found, &entry);
 		if (fuse_reply_entry(req, &entry) < 0)
@@ -70,6 +75,7 @@ void op_readlink(fuse_req_t req, fuse_ino_t nodeid)
 		else
 			target[length] = '\0';
 	}
+	fd_use_end(&use);
 	if (result < 0)
 		fuse_reply_err(req, -result);
 	else
@@ -87,6 +93,8 @@ void op_access(fuse_req_t req, fuse_ino_t nodeid, int mask)
 
 	if (inode == NULL)
 		return;
+	if ((mask & W_OK) && !op_changes(req))
+		return;
 	result = inode_fd(op_fs(req), inode, FD_PATH, &use);
 	if (result == 0)
 		result = creds_become(op_fs(req), ctx->uid, ctx->gid, 0, request_current(), &creds);
@@ -96,6 +104,7 @@ void op_access(fuse_req_t req, fuse_ino_t nodeid, int mask)
 			result = -errno;
 	}
 	creds_restore(&creds);
+	fd_use_end(&use);
 	fuse_reply_err(req, -result);
 }
 
@@ -111,6 +120,7 @@ void op_statfs(fuse_req_t req, fuse_ino_t nodeid)
 	result = inode_fd(op_fs(req), inode, FD_PATH, &use);
 	if (result == 0 && fstatvfs(use.fd, &info) < 0)
 		result = -errno;
+	fd_use_end(&use);
 	if (result < 0)
 		fuse_reply_err(req, -result);
 	else

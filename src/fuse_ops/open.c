@@ -10,6 +10,7 @@
 #include "log.h"
 #include "mapping/sync.h"
 #include "session.h"
+#include "sync.h"
 
 static bool writes(int flags)
 {
@@ -94,6 +95,7 @@ void op_close_handle(struct fs *fs, uint64_t id)
 	if (handle == NULL)
 		return;
 	inode = handle->inode;
+	op_locks_release_handle(file_peek(inode), id);
 	file_close(fs, inode, file_peek(inode), handle);
 	handle_free(&fs->handle_table, handle);
 	inode_unref(fs, inode);
@@ -155,12 +157,15 @@ static int sync_file(struct open_file *open, int datasync)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct dirty_set written;
+	uint64_t bytes;
 	int result = inode_fd(open->fs, open->inode, writes(open->handle->flags) ? FD_WRITE : FD_READ, &use);
 
 	if (result < 0)
 		return result;
 	/* Taken before the sync: what is written meanwhile stays dirty. */
 	mapping_take_dirty(&open->file->mapping, &written);
+	bytes = dirty_bytes(&written);
+	sync_forget_bytes(open->fs, bytes);
 	if ((datasync ? fdatasync(use.fd) : fsync(use.fd)) < 0) {
 		CLEANUP(free_pointer) char *name = inode_name(open->fs, open->inode);
 
@@ -171,7 +176,7 @@ static int sync_file(struct open_file *open, int datasync)
 		file_error_check(open->file, open->handle, true);
 		return result;
 	}
-	fs_count(open->fs, SYNC_BYTES, dirty_bytes(&written));
+	fs_count(open->fs, SYNC_BYTES, bytes);
 	return file_error_check(open->file, open->handle, true);
 }
 

@@ -4,7 +4,8 @@
 
 /*
  * The FUSE operations, a file a family, and what they share. A handler finds its inode, calls down and
- * replies exactly once; helpers never reply.
+ * replies exactly once; helpers never reply. The kernel may forget an inode as soon as it has the
+ * reply: whatever touches it, the use of its descriptors included, ends before that.
  */
 
 #include <fuse_lowlevel.h>
@@ -64,6 +65,9 @@ int op_open_handle(struct fs *fs, struct inode *inode, bool created, struct fuse
 
 /** op_close_handle() - undo op_open_handle() */
 void op_close_handle(struct fs *fs, uint64_t id);
+
+/** op_locks_release_handle() - the handle is gone: locks of owners that only it had (OFD locks) go */
+void op_locks_release_handle(struct file *file, uint64_t id);
 
 /** op_locks_release() - a lock owner closed a descriptor of the file: its fcntl(2) locks go */
 void op_locks_release(struct file *file, uint64_t owner);

@@ -103,11 +103,17 @@ static size_t read_by_windows(const struct open_file *open, int fd, bool writabl
 	return done;
 }
 
+/* On tmpfs a page that a mapping reads in a hole is allocated; pread(2) leaves it a hole. */
+static bool would_fill_holes(const struct open_file *open, const struct stat *info)
+{
+	return open->fs->medium == MEDIUM_MEMORY && (uint64_t)info->st_blocks * 512 < (uint64_t)info->st_size;
+}
+
 static ssize_t read_file(const struct open_file *open, int fd, bool writable, int flags, unsigned char *to,
 			 size_t length, uint64_t offset)
 {
 	struct stat before, after;
-	size_t done;
+	size_t done = 0;
 	ssize_t rest;
 
 	if (fstat(fd, &before) < 0)
@@ -116,7 +122,8 @@ static ssize_t read_file(const struct open_file *open, int fd, bool writable, in
 		return 0;
 	length = MIN(length, (uint64_t)before.st_size - offset);
 	touch_access_time(open, fd, &before, flags);
-	done = read_by_windows(open, fd, writable, (uint64_t)before.st_size, to, length, offset);
+	if (!would_fill_holes(open, &before))
+		done = read_by_windows(open, fd, writable, (uint64_t)before.st_size, to, length, offset);
 	if (fstat(fd, &after) < 0)
 		return -errno;
 	if (offset + done > (uint64_t)after.st_size) {
@@ -150,11 +157,10 @@ void op_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struc
 	if (got == 0)
 		got = read_file(&open, use.fd, writable, fi->flags, request->space,
 				MIN(size, request->space_size), (uint64_t)offset);
+	fd_use_end(&use);
 	/* The last writer may have closed meanwhile; a window mapped since must not outlive it. */
-	if (writable && atomic_load(&open.file->writers) == 0) {
-		fd_use_end(&use);
+	if (writable && atomic_load(&open.file->writers) == 0)
 		file_drop_writing(open.fs, open.inode, open.file);
-	}
 	if (got < 0) {
 		fuse_reply_err(req, (int)-got);
 		return;

@@ -35,6 +35,7 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, int
 		if (unlinkat(use.fd, name, flags) < 0)
 			result = -errno;
 	}
+	fd_use_end(&use);
 	fuse_reply_err(req, -result);
 	if (kept != NULL)
 		inode_unref(fs, kept);
@@ -73,6 +74,8 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 		if (renameat2(from.fd, name, to.fd, new_name, flags) < 0)
 			result = -errno;
 	}
+	fd_use_end(&from);
+	fd_use_end(&to);
 	fuse_reply_err(req, -result);
 	if (kept != NULL)
 		inode_unref(fs, kept);

@@ -22,7 +22,9 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 		return;
 	result = inode_fd(open.fs, open.inode, FD_WRITE, &use);
 	if (result == 0) {
-		creds_keep_setid(open.fs, true);
+		/* The kernel does not say whether the caller may keep set-id bits here, as it does for
+		 * writes: only root may. */
+		creds_keep_setid(open.fs, fuse_req_ctx(req)->uid == 0);
 		atomic_store(&open.file->changed_here, true);
 		if (fallocate(use.fd, mode, offset, length) < 0)
 			result = -errno;
@@ -34,6 +36,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 		result = sync_note_write(open.fs, open.inode, open.file, (uint64_t)offset, end - (uint64_t)offset);
 		mapping_resized(&open.file->mapping, (uint64_t)info.st_size);
 	}
+	fd_use_end(&use);
 	fuse_reply_err(req, -result);
 }
 
@@ -54,6 +57,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t nodeid, off_t offset, int whence, struc
 		found = lseek(use.fd, offset, whence);
 		result = found < 0 ? -errno : 0;
 	}
+	fd_use_end(&use);
 	if (result < 0)
 		fuse_reply_err(req, -result);
 	else
@@ -77,7 +81,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 	if (result == 0)
 		result = inode_fd(target.fs, target.inode, FD_WRITE, &to);
 	if (result == 0) {
-		creds_keep_setid(target.fs, true);
+		creds_keep_setid(target.fs, fuse_req_ctx(req)->uid == 0);
 		atomic_store(&target.file->changed_here, true);
 		copied = copy_file_range(from.fd, &in_offset, to.fd, &out_offset, length, (unsigned)flags);
 		if (copied < 0)
@@ -85,6 +89,8 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 	}
 	if (result == 0)
 		result = sync_note_write(target.fs, target.inode, target.file, (uint64_t)start, (uint64_t)copied);
+	fd_use_end(&from);
+	fd_use_end(&to);
 	if (result < 0)
 		fuse_reply_err(req, -result);
 	else

@@ -63,6 +63,7 @@ void op_getxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, size_t siz
 		if (length < 0)
 			length = -errno;
 	}
+	link_end(&link);
 	reply_value(req, (char *)request->space, length, size);
 }
 
@@ -97,6 +98,7 @@ void op_listxattr(fuse_req_t req, fuse_ino_t nodeid, size_t size)
 		length = listxattr(link.path, (char *)request->space, request->space_size);
 		length = length < 0 ? -errno : without_reserved((char *)request->space, length);
 	}
+	link_end(&link);
 	reply_value(req, (char *)request->space, length, size);
 }
 
@@ -133,6 +135,7 @@ void op_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char
 		result = -errno;
 	if (result == 0 && request_current()->acl_kill_setgid)
 		result = clear_setgid(&link);
+	link_end(&link);
 	fuse_reply_err(req, -result);
 }
 
@@ -151,5 +154,6 @@ void op_removexattr(fuse_req_t req, fuse_ino_t nodeid, const char *name)
 	result = link_to(op_fs(req), inode, &link);
 	if (result == 0 && removexattr(link.path, name) < 0)
 		result = -errno;
+	link_end(&link);
 	fuse_reply_err(req, -result);
 }

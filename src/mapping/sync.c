@@ -5,21 +5,23 @@
 #include <string.h>
 #include <sys/mman.h>
 
-int mapping_mark_dirty(struct mapping *mapping, uint64_t offset, uint64_t length)
+int mapping_mark_dirty(struct mapping *mapping, uint64_t offset, uint64_t length, int64_t *ret_growth)
 {
-	int was_clean;
+	uint64_t before;
 
+	*ret_growth = 0;
 	if (length == 0)
 		return 0;
 	LOCK_SCOPE(&mapping->lock);
-	was_clean = mapping->dirty == NULL;
-	if (was_clean) {
+	if (mapping->dirty == NULL) {
 		mapping->dirty = calloc(1, sizeof(*mapping->dirty));
 		if (mapping->dirty == NULL)
 			return -ENOMEM;
 	}
+	before = dirty_bytes(mapping->dirty);
 	dirty_add(mapping->dirty, offset, length);
-	return was_clean;
+	*ret_growth = (int64_t)(dirty_bytes(mapping->dirty) - before);
+	return 0;
 }
 
 void mapping_take_dirty(struct mapping *mapping, struct dirty_set *ret_set)

@@ -11,12 +11,13 @@
 
 /**
  * mapping_mark_dirty() - note that bytes were written
- * @length: bytes; 0 notes nothing
+ * @length:     bytes; 0 notes nothing
+ * @ret_growth: by how many bytes the dirty extents grew
  *
  * Locks:  mapping->lock.
- * Return: 1 when the mapping was clean before, 0 when it was dirty already, or -ENOMEM.
+ * Return: 0 or -ENOMEM.
  */
-int mapping_mark_dirty(struct mapping *mapping, uint64_t offset, uint64_t length);
+int mapping_mark_dirty(struct mapping *mapping, uint64_t offset, uint64_t length, int64_t *ret_growth);
 
 /**
  * mapping_take_dirty() - the dirty extents, which are clean from here on

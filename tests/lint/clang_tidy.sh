@@ -19,4 +19,4 @@ find src -name '*.c' -print0 | sort -z |
 	xargs -0 -n 2 -P "$(nproc)" clang-tidy --quiet -p "$database" \
 		--extra-arg=-Wno-unknown-warning-option --extra-arg=-Wno-error 2>&1 |
 	sed '/^[0-9]* warnings\? generated\.$/d; /^Suppressed /d'
-exit "${PIPESTATUS[1]}"
+exit "${PIPESTATUS[2]}"

@@ -22,6 +22,21 @@
 
 set -eu
 
+# In a mount namespace of its own nobody copies a test's mounts and keeps them alive, a test that is killed
+# leaves none behind, and it may cover directories of the machine.
+if [ -z "${MEMMAPFS_TEST_NAMESPACE:-}" ]; then
+	[ "$(id -u)" = 0 ] || {
+		echo 'skip: mount tests need root'
+		exit 77
+	}
+	unshare --mount true 2>/dev/null || {
+		echo 'skip: no mount namespace can be made here'
+		exit 77
+	}
+	MEMMAPFS_TEST_NAMESPACE=1 exec unshare --mount --propagation private bash "$0" "$@"
+fi
+unset MEMMAPFS_TEST_NAMESPACE
+
 TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 REPO=$(cd "$TESTS/../.." && pwd)
 MEMMAPFS_BIN=${MEMMAPFS_BIN:-$REPO/build/memmapfs-fuse}
@@ -343,11 +358,10 @@ use_image_as_backing() {
 }
 
 # user_mounts_work: whether ordinary users can mount here (the reason is in USER_MOUNTS_ERROR). udev
-# opens /dev/fuse to everybody; where no udev did, this runs the test again, from its start, in a mount
-# namespace whose /dev/fuse is open.
+# opens /dev/fuse to everybody; where no udev did, do so for this test.
 # shellcheck disable=SC2034 # USER_MOUNTS_ERROR is for the tests
 user_mounts_work() {
-	local fusermount status=0
+	local fusermount
 	fusermount=$(command -v fusermount3) || {
 		USER_MOUNTS_ERROR='fusermount3 is missing'
 		return 1
@@ -356,21 +370,18 @@ user_mounts_work() {
 		USER_MOUNTS_ERROR='fusermount3 is not set-uid'
 		return 1
 	}
-	if as 65534 test -w /dev/fuse; then
-		return 0
+	if ! as 65534 test -w /dev/fuse; then
+		mkdir "$WORK/dev"
+		mount -t tmpfs -o mode=755,dev memmapfs-test "$WORK/dev"
+		images+=("$WORK/dev")
+		mknod -m 666 "$WORK/dev/fuse" c 10 229
+		mount --bind "$WORK/dev/fuse" /dev/fuse
+		images+=(/dev/fuse)
 	fi
-	if [ -n "${OWN_NAMESPACE:-}" ]; then
+	as 65534 test -w /dev/fuse || {
 		USER_MOUNTS_ERROR='/dev/fuse cannot be opened to ordinary users'
 		return 1
-	fi
-	# shellcheck disable=SC2016 # for the inner shell
-	OWN_NAMESPACE=1 unshare --mount --propagation private bash -eu -c '
-		mount -t tmpfs -o mode=755,dev memmapfs-test "$1"
-		mknod -m 666 "$1/fuse" c 10 229
-		mount --bind "$1/fuse" /dev/fuse
-		exec "$2"' bash "$WORK" "$0" || status=$?
-	[ "$status" != 77 ] || skipped=1
-	exit "$status"
+	}
 }
 
 # --- the end ----------------------------------------------------------------------------------------
@@ -444,7 +455,6 @@ finish() {
 trap finish EXIT
 trap 'exit 143' TERM INT HUP
 
-[ "$(id -u)" = 0 ] || skip 'mount tests need root'
 [ -e /dev/fuse ] || skip 'no /dev/fuse on this machine'
 [ -x "$MEMMAPFS_BIN" ] || {
 	fail "no daemon at $MEMMAPFS_BIN"

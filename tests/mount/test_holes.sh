@@ -68,7 +68,6 @@ MODES = {
     "punch without keep": FALLOC_PUNCH_HOLE,
     "zero": FALLOC_ZERO_RANGE,
     "zero and keep": FALLOC_ZERO_RANGE | FALLOC_KEEP_SIZE,
-    "unshare": FALLOC_UNSHARE,
 }
 RANGES = [(0, 4096), (4096, 8192), (100, 10), (4000, 5000), (60000, 20000), (65536, 4096), (200000, 1), (0, 1 << 20)]
 def steps(d):
@@ -96,7 +95,7 @@ path = MNT + "/collapse"
 write_file(path, b"abcdefgh" * 4096)
 native = NATIVE + "/collapse"
 write_file(native, b"abcdefgh" * 4096)
-for mode in (FALLOC_COLLAPSE, FALLOC_INSERT):
+for mode in (FALLOC_COLLAPSE, FALLOC_INSERT, FALLOC_UNSHARE):
     said = outcome(fallocate, os.open(path, os.O_RDWR), mode, 4096, 4096)
     equal(said in ("EOPNOTSUPP", "ENOTSUP", None), True, "mode %d: %s" % (mode, said))
     if said is None:
@@ -122,6 +121,23 @@ with mmap.mmap(fd, MIB) as view:
     equal(os.lseek(fd, 0, os.SEEK_HOLE), os.lseek(os.open(BACKING + "/punched", os.O_RDONLY), 0, os.SEEK_HOLE))
     os.pwrite(fd, b"again", 300000)
     equal(view[300000:300005], b"again")
+PY
+
+	check "$1: reading holes, by any means, takes no space in BACKING" holes <<'PY'
+def steps(d):
+    path = d + "/unread"
+    with open(path, "wb") as file:
+        os.pwrite(file.fileno(), b"data", 5 * MIB)
+        os.ftruncate(file.fileno(), 8 * MIB)
+        os.fsync(file.fileno())
+    before = seek_map(path)
+    equal(read_file(path).count(0), 8 * MIB - 4)
+    fd = os.open(path, os.O_RDWR)
+    for offset in range(0, 8 * MIB, 256 * 1024):
+        os.pread(fd, 5000, offset + 100)
+    return before, seek_map(path)
+before, after = on_both(steps)
+equal(after, before, "data before and after")
 PY
 
 	check "$1: copy_file_range copies ranges, holes and all, as on BACKING" holes <<'PY'

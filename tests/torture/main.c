@@ -31,7 +31,10 @@ static const char usage_text[] =
 	"  --files N            1 to 15, default 4\n"
 	"  --cache MODE         auto, none or always: what the mount's cache promises\n"
 	"  --serial, --racing   one mode only\n"
-	"  --handover open|stat after a change in BACKING open the file again (default), or also force a stat\n"
+	"  --handover open|stat after a change in BACKING open the file again (default), or also force a "
+	"stat\n"
+	"  --strict             racing, cache=auto: forgive no stale read on the mount while BACKING "
+	"changes\n"
 	"  --skip KIND[,...]    leave out operations, named as in the summary, or direct (O_DIRECT)\n"
 	"  --sabotage           damage a byte behind everybody's back: must end with exit status 1\n"
 	"  --log-dir DIR        for the log of a failure, default /tmp\n"
@@ -85,15 +88,17 @@ static uint32_t skip_parse(char *text)
 static void options_parse(struct options *o, int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{ "mount", 1, NULL, 'm' },   { "backing", 1, NULL, 'b' },  { "seed", 1, NULL, 's' },
-		{ "ops", 1, NULL, 'n' },     { "seconds", 1, NULL, 't' },  { "max-size", 1, NULL, 'z' },
-		{ "files", 1, NULL, 'f' },   { "cache", 1, NULL, 'c' },    { "serial", 0, NULL, 'S' },
-		{ "racing", 0, NULL, 'R' },  { "handover", 1, NULL, 'h' }, { "sabotage", 0, NULL, 'x' },
-		{ "skip", 1, NULL, 'k' },    { "log-dir", 1, NULL, 'l' }, { "help", 0, NULL, 'H' },     { NULL, 0, NULL, 0 },
+		{"mount", 1, NULL, 'm'},  {"backing", 1, NULL, 'b'},  {"seed", 1, NULL, 's'},
+		{"ops", 1, NULL, 'n'},	  {"seconds", 1, NULL, 't'},  {"max-size", 1, NULL, 'z'},
+		{"files", 1, NULL, 'f'},  {"cache", 1, NULL, 'c'},    {"serial", 0, NULL, 'S'},
+		{"racing", 0, NULL, 'R'}, {"handover", 1, NULL, 'h'}, {"sabotage", 0, NULL, 'x'},
+		{"skip", 1, NULL, 'k'},	  {"strict", 0, NULL, 'T'},   {"log-dir", 1, NULL, 'l'},
+		{"help", 0, NULL, 'H'},	  {NULL, 0, NULL, 0},
 	};
 	int c;
 
-	*o = (struct options){ .seed = (uint64_t)(now() * 1e6), .max_size = 256 << 10, .files = 4, .log_dir = "/tmp" };
+	*o = (struct options){
+		.seed = (uint64_t)(now() * 1e6), .max_size = 256 << 10, .files = 4, .log_dir = "/tmp"};
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
 		case 'm':
@@ -131,6 +136,9 @@ static void options_parse(struct options *o, int argc, char **argv)
 			break;
 		case 'x':
 			o->sabotage = true;
+			break;
+		case 'T':
+			o->strict = true;
 			break;
 		case 'k':
 			o->skip = skip_parse(optarg);
@@ -179,7 +187,8 @@ static void files_create(struct shared *sh)
 		char path[512];
 		int fd;
 
-		snprintf(m->name, sizeof(m->name), "torture.%" PRIu64 ".%ld.%u", sh->opt.seed, (long)getpid(), f);
+		snprintf(m->name, sizeof(m->name), "torture.%" PRIu64 ".%ld.%u", sh->opt.seed, (long)getpid(),
+			 f);
 		m->max = f % 4 == 2 ? sh->opt.max_size * 16 : sh->opt.max_size;
 		m->base = f % 4 == 3 ? (1UL << 30) - (m->max / 2 & ~(PAGE - 1)) : 0;
 		m->gen = 1;
@@ -222,7 +231,7 @@ static struct shared *shared_new(const struct options *o)
 
 static _Noreturn void proc_main(struct shared *sh, unsigned id, void (*run)(struct proc *), struct rng *rng)
 {
-	struct proc p = { .sh = sh, .id = id, .side = &sh->opt.side[id == BACK], .rng = rng };
+	struct proc p = {.sh = sh, .id = id, .side = &sh->opt.side[id == BACK], .rng = rng};
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (unsigned f = 0; f < MAX_FILES; f++)
@@ -355,6 +364,7 @@ int main(int argc, char **argv)
 		atomic_store(&sh->failed, 0);
 		sh->ops = counts_checked(sh);
 		sh->deadline = o.seconds > 0 ? now() + part : 0;
+		sh->in_racing = true;
 		bad = run_all(sh, racing_run, &sh->rng);
 	}
 	if (!bad)

@@ -90,7 +90,7 @@ uint64_t pick_len(struct rng *r, uint64_t max)
 /* An offset in [0, limit]; limit included so that ends are hit. */
 uint64_t pick_off(struct rng *r, const struct model *m, uint64_t limit)
 {
-	static const uint64_t window[] = { PAGE, PAGE, 8192, 65536, 1 << 20 };
+	static const uint64_t window[] = {PAGE, PAGE, 8192, 65536, 1 << 20};
 	uint64_t off;
 
 	switch (rng_below(r, 8)) {

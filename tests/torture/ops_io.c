@@ -49,11 +49,11 @@ static int split(struct proc *p, void *buf, uint64_t len, bool aligned, struct i
 			part = (part + PAGE - 1) & ~(PAGE - 1);
 		if (part >= len)
 			break;
-		iov[n++] = (struct iovec){ .iov_base = buf, .iov_len = part };
+		iov[n++] = (struct iovec){.iov_base = buf, .iov_len = part};
 		buf = (char *)buf + part;
 		len -= part;
 	}
-	iov[n++] = (struct iovec){ .iov_base = buf, .iov_len = len };
+	iov[n++] = (struct iovec){.iov_base = buf, .iov_len = len};
 	return n;
 }
 
@@ -79,9 +79,12 @@ static void read_checked(struct proc *p, unsigned f, uint64_t off, uint64_t len,
 		fail(p, "%s of file %u at 0x%llx+0x%llx: %s", kind_name[kind], f, (unsigned long long)off,
 		     (unsigned long long)len, strerror(errno));
 	if ((uint64_t)got != want)
-		fail(p, "%s of file %u at 0x%llx+0x%llx returned 0x%llx instead of 0x%llx bytes, size 0x%llx, operation %llu",
-		     kind_name[kind], f, (unsigned long long)off, (unsigned long long)len, (unsigned long long)got,
-		     (unsigned long long)want, (unsigned long long)m->size, (unsigned long long)p->sh->ops);
+		fail(p,
+		     "%s of file %u at 0x%llx+0x%llx returned 0x%llx instead of 0x%llx bytes, size 0x%llx, "
+		     "operation %llu",
+		     kind_name[kind], f, (unsigned long long)off, (unsigned long long)len,
+		     (unsigned long long)got, (unsigned long long)want, (unsigned long long)m->size,
+		     (unsigned long long)p->sh->ops);
 	check_bytes(p, kind, f, off, p->buf, m->data + off, want);
 }
 
@@ -111,7 +114,8 @@ void op_verify(struct proc *p, unsigned f)
 		read_checked(p, f, off, IO_MAX, false, true);
 }
 
-static ssize_t write_out(struct proc *p, const struct slot *s, const struct iovec *iov, int n, bool vector, off_t off)
+static ssize_t write_out(struct proc *p, const struct slot *s, const struct iovec *iov, int n, bool vector,
+			 off_t off)
 {
 	/* With O_APPEND write(2) and pwrite(2) both append, whatever the offset: both must. */
 	if ((s->flags & O_APPEND) && rng_one_in(p->rng, 2))
@@ -148,7 +152,7 @@ void op_write(struct proc *p, unsigned f, bool vector)
 	if (vector)
 		n = split(p, p->buf, len, aligned, iov);
 	else
-		iov[0] = (struct iovec){ .iov_base = p->buf, .iov_len = len };
+		iov[0] = (struct iovec){.iov_base = p->buf, .iov_len = len};
 	struct record *rec = note(p, kind, f, off, len, (uint64_t)s->flags);
 	ssize_t got = write_out(p, s, iov, n, vector, (off_t)(m->base + off));
 	rec->result = got < 0 ? -errno : (int32_t)got;
@@ -156,8 +160,8 @@ void op_write(struct proc *p, unsigned f, bool vector)
 		fail(p, "%s of file %u at 0x%llx+0x%llx: %s", kind_name[kind], f, (unsigned long long)off,
 		     (unsigned long long)len, strerror(errno));
 	if ((uint64_t)got != len)
-		fail(p, "%s of file %u at 0x%llx+0x%llx returned 0x%llx", kind_name[kind], f, (unsigned long long)off,
-		     (unsigned long long)len, (unsigned long long)got);
+		fail(p, "%s of file %u at 0x%llx+0x%llx returned 0x%llx", kind_name[kind], f,
+		     (unsigned long long)off, (unsigned long long)len, (unsigned long long)got);
 	model_write(m, off, p->buf, len);
 	changed(p, f);
 }

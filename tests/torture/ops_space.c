@@ -42,7 +42,8 @@ void op_size(struct proc *p, unsigned f)
 	rec->result = (int32_t)(size - m->base);
 	if (size != m->base + m->size)
 		fail(p, "size of file %u is 0x%llx instead of 0x%llx, operation %llu", f,
-		     (unsigned long long)(size - m->base), (unsigned long long)m->size, (unsigned long long)p->sh->ops);
+		     (unsigned long long)(size - m->base), (unsigned long long)m->size,
+		     (unsigned long long)p->sh->ops);
 }
 
 static uint64_t pick_size(struct proc *p, const struct model *m)
@@ -77,7 +78,8 @@ void op_truncate(struct proc *p, unsigned f)
 	} else if (how < 4) {
 		struct record *rec = note(p, K_TRUNCATE, f, size, 0, 1);
 
-		err = truncate(proc_path(p, m->name, path, sizeof(path)), (off_t)(m->base + size)) ? -errno : 0;
+		err = truncate(proc_path(p, m->name, path, sizeof(path)), (off_t)(m->base + size)) ? -errno
+												   : 0;
 		rec->result = err;
 	} else {
 		if (!slot_writes(s))
@@ -105,7 +107,8 @@ static bool pick_pages(struct proc *p, const struct model *m, uint64_t room, uin
 }
 
 /* Choose the range and the mode of one fallocate; false when this side or this file cannot do it. */
-static bool falloc_pick(struct proc *p, const struct model *m, enum kind kind, uint64_t *off, uint64_t *len, int *mode)
+static bool falloc_pick(struct proc *p, const struct model *m, enum kind kind, uint64_t *off, uint64_t *len,
+			int *mode)
 {
 	const struct side *side = p->side;
 
@@ -146,8 +149,8 @@ void op_fallocate(struct proc *p, unsigned f, enum kind kind)
 	struct record *rec = note(p, kind, f, off, len, (uint64_t)mode);
 	rec->result = fallocate(s->fd, mode, (off_t)(m->base + off), (off_t)len) ? -errno : 0;
 	if (rec->result != 0)
-		fail(p, "%s of file %u at 0x%llx+0x%llx, mode %d: %s", kind_name[kind], f, (unsigned long long)off,
-		     (unsigned long long)len, mode, strerror(-rec->result));
+		fail(p, "%s of file %u at 0x%llx+0x%llx, mode %d: %s", kind_name[kind], f,
+		     (unsigned long long)off, (unsigned long long)len, mode, strerror(-rec->result));
 	switch (kind) {
 	case K_FALLOCATE:
 		if (!(mode & FALLOC_FL_KEEP_SIZE) && off + len > m->size)
@@ -193,15 +196,17 @@ void op_seek(struct proc *p, unsigned f)
 		fail(p, "lseek of file %u at 0x%llx: %s", f, (unsigned long long)from, strerror(errno));
 	if (from >= m->size) {
 		if (first >= 0)
-			fail(p, "lseek of file %u at 0x%llx found 0x%llx past the end 0x%llx", f, (unsigned long long)from,
-			     (unsigned long long)first, (unsigned long long)m->size);
+			fail(p, "lseek of file %u at 0x%llx found 0x%llx past the end 0x%llx", f,
+			     (unsigned long long)from, (unsigned long long)first,
+			     (unsigned long long)m->size);
 		return;
 	}
 	at = first;
 	if (hole) {
 		if (first < (off_t)(m->base + from) || first > (off_t)(m->base + m->size))
-			fail(p, "SEEK_HOLE of file %u at 0x%llx returned 0x%llx, size 0x%llx", f, (unsigned long long)from,
-			     (unsigned long long)first, (unsigned long long)m->size);
+			fail(p, "SEEK_HOLE of file %u at 0x%llx returned 0x%llx, size 0x%llx", f,
+			     (unsigned long long)from, (unsigned long long)first,
+			     (unsigned long long)m->size);
 		from = (uint64_t)first - m->base;
 		if (from >= m->size)
 			return;
@@ -210,8 +215,8 @@ void op_seek(struct proc *p, unsigned f)
 	if (at < 0)
 		at = (off_t)(m->base + m->size);
 	if (model_next_data(m, from) < (uint64_t)at - m->base)
-		fail(p, "file %u has data at 0x%llx in a reported hole from 0x%llx to 0x%llx, operation %llu", f,
-		     (unsigned long long)model_next_data(m, from), (unsigned long long)from,
+		fail(p, "file %u has data at 0x%llx in a reported hole from 0x%llx to 0x%llx, operation %llu",
+		     f, (unsigned long long)model_next_data(m, from), (unsigned long long)from,
 		     (unsigned long long)((uint64_t)at - m->base), (unsigned long long)p->sh->ops);
 }
 
@@ -259,8 +264,8 @@ void op_copy(struct proc *p, unsigned f)
 
 		rec->result = n < 0 ? -errno : (int32_t)n;
 		if (n <= 0)
-			fail(p, "copy from file %u 0x%llx to file %u 0x%llx+0x%llx stopped after 0x%llx: %s", g,
-			     (unsigned long long)src, f, (unsigned long long)dst, (unsigned long long)len,
+			fail(p, "copy from file %u 0x%llx to file %u 0x%llx+0x%llx stopped after 0x%llx: %s",
+			     g, (unsigned long long)src, f, (unsigned long long)dst, (unsigned long long)len,
 			     (unsigned long long)done, n < 0 ? strerror(errno) : "end of file");
 		done += (uint64_t)n;
 	}

@@ -28,7 +28,8 @@ static void probe_direct(struct side *side, const char *path)
 		return;
 	if (posix_memalign(&buf, PAGE, 2 * PAGE) == 0) {
 		memset(buf, 1, 2 * PAGE);
-		side->direct = pwrite(fd, buf, PAGE, 0) == (ssize_t)PAGE && pread(fd, buf, PAGE, 0) == (ssize_t)PAGE;
+		side->direct = pwrite(fd, buf, PAGE, 0) == (ssize_t)PAGE &&
+			       pread(fd, buf, PAGE, 0) == (ssize_t)PAGE;
 		side->direct_any = side->direct && pwrite(fd, (char *)buf + 1, 77, 13) == 77 &&
 				   pread(fd, (char *)buf + 3, 50, 17) == 50;
 		free(buf);

@@ -28,28 +28,28 @@ struct stripe {
 	uint32_t off, len;
 	uint8_t owner;
 	uint8_t kind;
-	bool punched;             /* the owner's own note */
+	bool punched;		  /* the owner's own note */
 	_Atomic uint32_t started; /* number of the newest write begun */
-	_Atomic uint32_t done;    /* complete for who shares the writer's page cache */
-	_Atomic uint32_t shown;   /* complete for the other side */
+	_Atomic uint32_t done;	  /* complete for who shares the writer's page cache */
+	_Atomic uint32_t shown;	  /* complete for the other side */
 };
 
 struct race {
 	_Atomic uint32_t arrived, phase; /* the barrier */
-	_Atomic uint32_t over;           /* this round is */
+	_Atomic uint32_t over;		 /* this round is */
 	double until;
-	unsigned round;                  /* its kind; set by process 0 between barriers, as is all below */
+	unsigned round; /* its kind; set by process 0 between barriers, as is all below */
 	bool back_writes;
 	uint32_t size;
 
 	unsigned count;
 	struct stripe stripe[MAX_STRIPES];
 
-	unsigned cutter;                 /* the process that truncates */
-	bool writers;                    /* the others write meanwhile, so sizes are anybody's guess */
-	uint32_t keep;                   /* bytes that are never cut off */
-	_Atomic uint32_t epoch;          /* odd while the cutter changes something */
-	_Atomic uint32_t cur_size;       /* [0, data_end) holds data, [data_end, cur_size) zeros */
+	unsigned cutter;	   /* the process that truncates */
+	bool writers;		   /* the others write meanwhile, so sizes are anybody's guess */
+	uint32_t keep;		   /* bytes that are never cut off */
+	_Atomic uint32_t epoch;	   /* odd while the cutter changes something */
+	_Atomic uint32_t cur_size; /* [0, data_end) holds data, [data_end, cur_size) zeros */
 	_Atomic uint32_t data_end;
 
 	_Atomic uint32_t appended[NPROC]; /* bytes each process appended */
@@ -64,7 +64,7 @@ struct racer {
 	int fd;
 	int fd_direct; /* -1 where O_DIRECT does not work */
 	int fd_append;
-	uint8_t *map;  /* the whole file, shared and writable; NULL where that does not work */
+	uint8_t *map; /* the whole file, shared and writable; NULL where that does not work */
 };
 
 void racer_open(struct racer *r);

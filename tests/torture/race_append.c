@@ -44,8 +44,10 @@ static void own_check(struct racer *r, const uint8_t *want, uint32_t len)
 	off_t end = lseek(r->fd_append, 0, SEEK_CUR);
 
 	note(r->p, K_READ, RACE_FILE, (uint64_t)end - len, len, 0);
-	if (end < (off_t)len || pread(r->fd, got, len, end - len) != (ssize_t)len || memcmp(got, want, len) != 0)
-		race_fail(r, "read of an own record", (uint32_t)end - len, len, got, 0, "not what was appended");
+	if (end < (off_t)len || pread(r->fd, got, len, end - len) != (ssize_t)len ||
+	    memcmp(got, want, len) != 0)
+		race_fail(r, "read of an own record", (uint32_t)end - len, len, got, 0,
+			  "not what was appended");
 }
 
 void append_step(struct racer *r)
@@ -80,7 +82,7 @@ void append_step(struct racer *r)
 
 void append_verify(struct racer *r)
 {
-	uint32_t next[NPROC] = { 0 };
+	uint32_t next[NPROC] = {0};
 	ssize_t n;
 
 	note(r->p, K_READ, RACE_FILE, 0, IO_MAX, 0);
@@ -93,7 +95,8 @@ void append_verify(struct racer *r)
 		if (owner >= NPROC)
 			race_fail(r, "last check", 0, (uint32_t)n, r->p->buf, i, "nobody's byte");
 		if (r->p->buf[i] != stream_byte(owner, next[owner]++))
-			race_fail(r, "last check", 0, (uint32_t)n, r->p->buf, i, "bytes of a stream are missing or out of order");
+			race_fail(r, "last check", 0, (uint32_t)n, r->p->buf, i,
+				  "bytes of a stream are missing or out of order");
 	}
 	for (unsigned i = 0; i < NPROC; i++) {
 		if (next[i] != atomic_load(&r->race->appended[i]))

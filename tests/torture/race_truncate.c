@@ -113,8 +113,9 @@ static void read_check(struct racer *r, const char *what, uint32_t off, uint32_t
 		if (byte == 0 && off + i >= race->keep && (want < 0 || off + i >= data))
 			continue;
 		race_fail(r, what, off, len, r->p->buf, i,
-			  byte == 0 ? "zero instead of data" : want >= 0 && off + i >= data ? "data instead of zero" :
-											     "invented data");
+			  byte == 0			 ? "zero instead of data"
+			  : want >= 0 && off + i >= data ? "data instead of zero"
+							 : "invented data");
 	}
 }
 
@@ -146,19 +147,20 @@ static void reader_step(struct racer *r)
 	want_end = atomic_load(&race->cur_size);
 	data_end = atomic_load(&race->data_end);
 	if (coherent(r) && !race->writers && epoch % 2 == 0 && atomic_load(&race->epoch) == epoch) {
-		/* the numbers are those of the pause: checked last, and the cutter may go on while we compare */
+		/* the numbers are those of the pause; the cutter may go on while they are compared */
 		int64_t want = off >= want_end ? 0 : want_end - off < len ? want_end - off : len;
 		uint32_t i = 0;
 
 		read_check(r, "read", off, len, n, -1);
 		if (n != want)
-			race_fail(r, "read", off, len, NULL, n < 0 ? 0 : (uint32_t)n, "wrong count while nobody truncated");
+			race_fail(r, "read", off, len, NULL, n < 0 ? 0 : (uint32_t)n,
+				  "wrong count while nobody truncated");
 		while (i < (uint32_t)n && (r->p->buf[i] != 0) == (off + i < data_end))
 			i++;
 		if (i < (uint32_t)n)
 			race_fail(r, "read", off, len, r->p->buf, i,
-				  r->p->buf[i] ? "data instead of zeros while nobody truncated" :
-						 "zeros instead of data while nobody truncated");
+				  r->p->buf[i] ? "data instead of zeros while nobody truncated"
+					       : "zeros instead of data while nobody truncated");
 	} else {
 		read_check(r, "read", off, len, n, -1);
 	}

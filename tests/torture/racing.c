@@ -21,9 +21,9 @@
 #include <unistd.h>
 
 static const struct round rounds[] = {
-	{ "stripes", 10, stripes_layout, stripes_step, stripes_verify },
-	{ "truncate", 4, truncate_layout, truncate_step, truncate_verify },
-	{ "append", 2, append_layout, append_step, append_verify },
+	{"stripes", 10, stripes_layout, stripes_step, stripes_verify},
+	{"truncate", 4, truncate_layout, truncate_step, truncate_verify},
+	{"append", 2, append_layout, append_step, append_verify},
 };
 
 static sigjmp_buf bus_jump;
@@ -59,9 +59,11 @@ _Noreturn void race_fail(struct racer *r, const char *what, uint32_t off, uint32
 
 	for (uint32_t i = 0; got != NULL && i < 32 && bad + i < len; i++)
 		snprintf(hex + (size_t)3 * i, 4, " %02x", got[bad + i]);
-	fail(r->p, "racing %s at 0x%x+0x%x, byte 0x%x: %s; round: %s, cutter %u, back writes %d, writers %d\n  read %s",
-	     what, off, len, off + bad, why, rounds[race->round].name, race->cutter,
-	     race->back_writes, race->writers, hex);
+	fail(r->p,
+	     "racing %s at 0x%x+0x%x, byte 0x%x: %s; round: %s, cutter %u, back writes %d, writers %d\n  "
+	     "read %s",
+	     what, off, len, off + bad, why, rounds[race->round].name, race->cutter, race->back_writes,
+	     race->writers, hex);
 }
 
 static void barrier(struct proc *p)
@@ -153,7 +155,8 @@ static void round_clock(struct racer *r)
 	struct shared *sh = r->p->sh;
 	double t = now();
 
-	if ((sh->deadline != 0 && t >= sh->deadline) || (sh->opt.ops != 0 && counts_checked(sh) >= sh->ops + sh->opt.ops))
+	if ((sh->deadline != 0 && t >= sh->deadline) ||
+	    (sh->opt.ops != 0 && counts_checked(sh) >= sh->ops + sh->opt.ops))
 		atomic_store(&sh->stop, 1);
 	if (t >= r->race->until || atomic_load(&sh->stop))
 		atomic_store(&r->race->over, 1);
@@ -190,8 +193,8 @@ static void round_work(struct racer *r)
 void racing_run(struct proc *p)
 {
 	struct shared *sh = p->sh;
-	struct racer r = { .p = p, .race = sh->race, .fd = -1, .fd_direct = -1, .fd_append = -1 };
-	struct sigaction act = { .sa_handler = bus_caught };
+	struct racer r = {.p = p, .race = sh->race, .fd = -1, .fd_direct = -1, .fd_append = -1};
+	struct sigaction act = {.sa_handler = bus_caught};
 
 	sigaction(SIGBUS, &act, NULL);
 	rng_seed(&r.rng, sh->opt.seed, 100 + p->id);

@@ -16,29 +16,14 @@
 #include <unistd.h>
 
 const char *const kind_name[K_COUNT] = {
-	[K_READ] = "read",
-	[K_READV] = "readv",
-	[K_WRITE] = "write",
-	[K_WRITEV] = "writev",
-	[K_APPEND] = "append",
-	[K_MREAD] = "mapread",
-	[K_MWRITE] = "mapwrite",
-	[K_TRUNCATE] = "truncate",
-	[K_FALLOCATE] = "fallocate",
-	[K_PUNCH] = "punch",
-	[K_ZERO] = "zero",
-	[K_COLLAPSE] = "collapse",
-	[K_INSERT] = "insert",
-	[K_SEEK] = "seek",
-	[K_COPY] = "copy",
-	[K_SIZE] = "size",
-	[K_OPEN] = "open",
-	[K_MAP] = "map",
-	[K_MSYNC] = "msync",
-	[K_FSYNC] = "fsync",
-	[K_FLUSH] = "flush",
-	[K_TOUCH] = "touch",
-	[K_SABOTAGE] = "sabotage",
+	[K_READ] = "read",	 [K_READV] = "readv",	    [K_WRITE] = "write",
+	[K_WRITEV] = "writev",	 [K_APPEND] = "append",	    [K_MREAD] = "mapread",
+	[K_MWRITE] = "mapwrite", [K_TRUNCATE] = "truncate", [K_FALLOCATE] = "fallocate",
+	[K_PUNCH] = "punch",	 [K_ZERO] = "zero",	    [K_COLLAPSE] = "collapse",
+	[K_INSERT] = "insert",	 [K_SEEK] = "seek",	    [K_COPY] = "copy",
+	[K_SIZE] = "size",	 [K_OPEN] = "open",	    [K_MAP] = "map",
+	[K_MSYNC] = "msync",	 [K_FSYNC] = "fsync",	    [K_FLUSH] = "flush",
+	[K_TOUCH] = "touch",	 [K_SABOTAGE] = "sabotage",
 };
 
 double now(void)
@@ -95,20 +80,25 @@ static void rings_write(struct shared *sh, FILE *out)
 		if (best == NULL)
 			break;
 		at[who]++;
-		fprintf(out, "%10" PRIu64 " %s file %u %-9s off 0x%" PRIx64 " len 0x%" PRIx64 " arg 0x%" PRIx64 " = %d\n",
-			best->seq, who == BACK ? "back  " : who == 0 ? "mount0" : "mount1", best->file,
-			kind_name[best->kind], best->off, best->len, best->arg, best->result);
+		fprintf(out,
+			"%10" PRIu64 " %s file %u %-9s off 0x%" PRIx64 " len 0x%" PRIx64 " arg 0x%" PRIx64
+			" = %d\n",
+			best->seq,
+			who == BACK ? "back  "
+			: who == 0  ? "mount0"
+				    : "mount1",
+			best->file, kind_name[best->kind], best->off, best->len, best->arg, best->result);
 	}
 }
 
 static void repeat_line(const struct shared *sh, FILE *out)
 {
-	static const char *const cache[] = { "auto", "none", "always" };
+	static const char *const cache[] = {"auto", "none", "always"};
 	const struct options *o = &sh->opt;
 
 	fprintf(out, "repeat with: torture --mount '%s' --backing '%s' --seed %" PRIu64, o->side[0].dir,
 		o->side[1].dir, o->seed);
-	if (o->serial)
+	if (!sh->in_racing)
 		fprintf(out, " --ops %" PRIu64, sh->ops + 64);
 	for (unsigned k = 0, first = 1; k <= K_COUNT; k++) {
 		if (o->skip >> k & 1) {
@@ -117,8 +107,9 @@ static void repeat_line(const struct shared *sh, FILE *out)
 		}
 	}
 	fprintf(out, " --max-size %" PRIu64 " --files %u --cache %s%s%s%s%s\n", o->max_size, o->files,
-		cache[o->cache], o->serial ? " --serial" : "", o->racing ? " --racing" : "",
-		o->handover_stat ? " --handover stat" : "", o->sabotage ? " --sabotage" : "");
+		cache[o->cache], sh->in_racing ? " --racing" : " --serial",
+		o->handover_stat ? " --handover stat" : "", o->strict ? " --strict" : "",
+		o->sabotage ? " --sabotage" : "");
 }
 
 void rings_dump(struct shared *sh, const char *why)
@@ -151,7 +142,10 @@ _Noreturn static void fail_text(struct proc *p, const char *text)
 _Noreturn void fail(struct proc *p, const char *fmt, ...)
 {
 	char text[1024];
-	int n = snprintf(text, sizeof(text), "torture: %s: ", p->id == BACK ? "back" : p->id ? "mount1" : "mount0");
+	int n = snprintf(text, sizeof(text), "torture: %s: ",
+			 p->id == BACK ? "back"
+			 : p->id       ? "mount1"
+				       : "mount0");
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -175,7 +169,7 @@ static size_t hex_line(char *out, size_t size, const char *name, const uint8_t *
 static size_t fresh_lines(const struct proc *p, const struct model *m, uint64_t off, uint64_t len, char *out,
 			  size_t size)
 {
-	static const char *const name[2] = { "mount", "backing" };
+	static const char *const name[2] = {"mount", "backing"};
 	size_t n = 0;
 
 	for (unsigned i = 0; i < 2; i++) {
@@ -218,10 +212,13 @@ _Noreturn void fail_bytes(struct proc *p, enum kind kind, unsigned file, uint64_
 	show = len - first < 32 ? len - first : 32;
 	n = (size_t)snprintf(text, sizeof(text),
 			     "torture: %s: %s of file %u (%s) at 0x%" PRIx64 "+0x%" PRIx64 ", size 0x%" PRIx64
-			     ", operation %" PRIu64 ": %" PRIu64 " bytes differ, from 0x%" PRIx64 " to 0x%" PRIx64
-			     " (above base 0x%" PRIx64 ")\n",
-			     p->id == BACK ? "back" : p->id ? "mount1" : "mount0", kind_name[kind], file, m->name, off,
-			     len, m->size, p->sh->ops, bad, off + first, off + last, m->base);
+			     ", operation %" PRIu64 ": %" PRIu64 " bytes differ, from 0x%" PRIx64
+			     " to 0x%" PRIx64 " (above base 0x%" PRIx64 ")\n",
+			     p->id == BACK ? "back"
+			     : p->id	   ? "mount1"
+					   : "mount0",
+			     kind_name[kind], file, m->name, off, len, m->size, p->sh->ops, bad, off + first,
+			     off + last, m->base);
 	n += hex_line(text + n, sizeof(text) - n, "expected", want + first, show);
 	n += hex_line(text + n, sizeof(text) - n, "read", got + first, show);
 	fresh_lines(p, m, off + first, show, text + n, sizeof(text) - n);
@@ -254,10 +251,10 @@ void summary_print(const struct shared *sh, double elapsed, bool clean)
 	uint64_t total = counts_checked(sh);
 	uint64_t mapped = count_kind(sh, K_MREAD) + count_kind(sh, K_MWRITE);
 
-	printf("torture: %s: seed %" PRIu64 " ops %" PRIu64 " in %.1f s = %.0f/s; syscalls %" PRIu64 " mapped %" PRIu64
-	       ";",
-	       clean ? "clean" : "FAILED", sh->opt.seed, total, elapsed, (double)total / elapsed, total - mapped,
-	       mapped);
+	printf("torture: %s: seed %" PRIu64 " ops %" PRIu64 " in %.1f s = %.0f/s; syscalls %" PRIu64
+	       " mapped %" PRIu64 ";",
+	       clean ? "clean" : "FAILED", sh->opt.seed, total, elapsed, (double)total / elapsed,
+	       total - mapped, mapped);
 	for (unsigned k = 0; k < K_COUNT; k++) {
 		if (k == K_LAST_CHECKED + 1)
 			printf("; upkeep");

@@ -18,7 +18,7 @@
 
 void futex_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
 {
-	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+	struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
 
 	syscall(SYS_futex, word, FUTEX_WAIT, value, &ts, NULL, 0);
 }
@@ -35,10 +35,10 @@ struct weight {
 
 /* Shares of 1000; a mapped batch is some eight operations. */
 static const struct weight weights[] = {
-	{ 300, K_READ },     { 50, K_READV },  { 190, K_WRITE },  { 55, K_WRITEV }, { 170, K_MREAD },
-	{ 25, K_TRUNCATE },  { 12, K_FALLOCATE }, { 25, K_PUNCH }, { 15, K_ZERO },  { 6, K_COLLAPSE },
-	{ 6, K_INSERT },     { 30, K_SEEK },   { 20, K_COPY },    { 66, K_SIZE },   { 20, K_OPEN },
-	{ 5, K_MSYNC },      { 2, K_FLUSH },   { 1, K_FSYNC },    { 2, K_COUNT },
+	{300, K_READ},	  {50, K_READV},     {190, K_WRITE}, {55, K_WRITEV}, {170, K_MREAD},
+	{25, K_TRUNCATE}, {12, K_FALLOCATE}, {25, K_PUNCH},  {15, K_ZERO},   {6, K_COLLAPSE},
+	{6, K_INSERT},	  {30, K_SEEK},	     {20, K_COPY},   {66, K_SIZE},   {20, K_OPEN},
+	{5, K_MSYNC},	  {2, K_FLUSH},	     {1, K_FSYNC},   {2, K_COUNT},
 };
 
 static enum kind pick_kind(struct rng *r)

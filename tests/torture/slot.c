@@ -107,8 +107,8 @@ void slot_map(struct proc *p, unsigned f, bool need_write)
 	map = mmap(NULL, len, prot, flags, s->fd, (off_t)(m->base + off));
 	if (map == MAP_FAILED) {
 		rec->result = -errno;
-		fail(p, "mmap of file %u at 0x%llx+0x%llx: %s", f, (unsigned long long)off, (unsigned long long)len,
-		     strerror(errno));
+		fail(p, "mmap of file %u at 0x%llx+0x%llx: %s", f, (unsigned long long)off,
+		     (unsigned long long)len, strerror(errno));
 	}
 	s->map = map;
 	s->map_off = off;
@@ -143,8 +143,9 @@ void slot_size(struct proc *p, unsigned f)
 		fail(p, "fstat of file %u: %s", f, strerror(errno));
 	rec->result = (int32_t)((uint64_t)st.st_size - m->base);
 	if ((uint64_t)st.st_size != m->base + m->size)
-		fail(p, "size of file %u is 0x%llx instead of 0x%llx after a change in BACKING, operation %llu", f,
-		     (unsigned long long)st.st_size - m->base, (unsigned long long)m->size,
+		fail(p,
+		     "size of file %u is 0x%llx instead of 0x%llx after a change in BACKING, operation %llu",
+		     f, (unsigned long long)st.st_size - m->base, (unsigned long long)m->size,
 		     (unsigned long long)p->sh->ops);
 	s->sized = true;
 }
@@ -183,7 +184,9 @@ void slot_flush(struct proc *p, unsigned f)
 		err = fsync(s->fd);
 	} else if (how == 1 && s->map != NULL) {
 		err = msync(s->map, s->map_len, MS_SYNC);
-		slot_close(p, f); /* msync flushes only what it is told to, and others may have stored elsewhere */
+		slot_close(
+			p,
+			f); /* msync flushes only what it is told to, and others may have stored elsewhere */
 	} else if (how < 40 && s->map != NULL && s->map_write) {
 		slot_unmap(p, f);
 	} else {

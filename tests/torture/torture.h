@@ -14,7 +14,6 @@
  * that the cache mode names.
  */
 
-
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,10 +23,10 @@
 #define NPROC 3 /* processes 0 and 1 work on the mount, process BACK in BACKING */
 #define BACK 2
 #define MAX_FILES 16
-#define RING 10000           /* operations remembered for each process */
-#define PAGE 4096UL          /* alignment of everything that has to be aligned */
-#define IO_MAX (2UL << 20)   /* longest single read or write */
-#define POOL (4UL << 20)     /* random bytes that written data is cut from */
+#define RING 10000	   /* operations remembered for each process */
+#define PAGE 4096UL	   /* alignment of everything that has to be aligned */
+#define IO_MAX (2UL << 20) /* longest single read or write */
+#define POOL (4UL << 20)   /* random bytes that written data is cut from */
 
 enum cache_mode { CACHE_AUTO, CACHE_NONE, CACHE_ALWAYS };
 
@@ -63,9 +62,9 @@ enum kind {
 /* What one side was found to support. */
 struct side {
 	const char *dir;
-	bool direct;         /* O_DIRECT opens and works when aligned */
-	bool direct_any;     /* ... and does not need alignment */
-	bool mmap_write;     /* MAP_SHARED with PROT_WRITE */
+	bool direct;	 /* O_DIRECT opens and works when aligned */
+	bool direct_any; /* ... and does not need alignment */
+	bool mmap_write; /* MAP_SHARED with PROT_WRITE */
 	bool fallocate;
 	bool keep_size;
 	bool punch;
@@ -79,15 +78,16 @@ struct side {
 struct options {
 	struct side side[2]; /* 0 the mount, 1 BACKING */
 	uint64_t seed;
-	uint64_t ops;        /* 0: no limit */
-	double seconds;      /* 0: no limit */
+	uint64_t ops;	/* 0: no limit */
+	double seconds; /* 0: no limit */
 	uint64_t max_size;
 	unsigned files;
 	enum cache_mode cache;
 	bool serial, racing;
-	bool handover_stat;  /* after a change in BACKING, ask for fresh attributes besides re-opening */
+	bool handover_stat; /* after a change in BACKING, ask for fresh attributes besides re-opening */
 	bool sabotage;
-	uint32_t skip;       /* bit k: leave out kind k; bit K_COUNT: O_DIRECT */
+	bool strict;   /* see stripe_oldest() */
+	uint32_t skip; /* bit k: leave out kind k; bit K_COUNT: O_DIRECT */
 	const char *log_dir;
 };
 
@@ -122,12 +122,12 @@ void rng_seed(struct rng *r, uint64_t seed, uint64_t stream);
  */
 struct model {
 	char name[64];
-	uint64_t base;       /* a multiple of PAGE */
-	uint64_t max;        /* bytes above base */
-	uint64_t size;       /* bytes above base; the file's size is base + size */
-	uint64_t gen;        /* moved by every change made in BACKING */
-	bool mount_dirty;    /* stores through a mapping of the mount are not flushed yet */
-	bool back_silent;    /* stores through a mapping in BACKING that may have moved no mtime */
+	uint64_t base;	  /* a multiple of PAGE */
+	uint64_t max;	  /* bytes above base */
+	uint64_t size;	  /* bytes above base; the file's size is base + size */
+	uint64_t gen;	  /* moved by every change made in BACKING */
+	bool mount_dirty; /* stores through a mapping of the mount are not flushed yet */
+	bool back_silent; /* stores through a mapping in BACKING that may have moved no mtime */
 	uint8_t *data;
 };
 
@@ -139,7 +139,7 @@ struct record {
 };
 
 struct ring {
-	uint64_t next;       /* only its process writes it */
+	uint64_t next; /* only its process writes it */
 	struct record rec[RING];
 };
 
@@ -147,15 +147,16 @@ struct race;
 
 struct shared {
 	struct options opt;
-	_Atomic uint32_t turn;     /* futex: the process that may go, serial mode */
-	_Atomic uint32_t stop;     /* no further operations */
-	_Atomic uint32_t failed;   /* somebody found a mismatch and reports it */
-	_Atomic uint32_t finals;   /* processes that finished the last check */
-	_Atomic uint64_t seq;      /* numbers the records of all processes */
-	_Atomic uint64_t beat;     /* moves while anybody makes progress */
-	struct rng rng;            /* serial mode; guarded by the turn */
-	uint64_t ops;              /* operations so far, serial mode; guarded by the turn */
-	unsigned next_file;        /* what the next holder works on; guarded by the turn */
+	_Atomic uint32_t turn;	 /* futex: the process that may go, serial mode */
+	_Atomic uint32_t stop;	 /* no further operations */
+	_Atomic uint32_t failed; /* somebody found a mismatch and reports it */
+	_Atomic uint32_t finals; /* processes that finished the last check */
+	_Atomic uint64_t seq;	 /* numbers the records of all processes */
+	_Atomic uint64_t beat;	 /* moves while anybody makes progress */
+	struct rng rng;		 /* serial mode; guarded by the turn */
+	uint64_t ops;		 /* operations so far, serial mode; guarded by the turn */
+	bool in_racing;		 /* the mode that runs; set before the processes start */
+	unsigned next_file;	 /* what the next holder works on; guarded by the turn */
 	uint64_t sabotage_at;
 	double deadline;
 	struct model file[MAX_FILES];
@@ -169,13 +170,13 @@ struct shared {
 
 /* One process's hold on one file. */
 struct slot {
-	int fd;              /* -1 when closed */
+	int fd; /* -1 when closed */
 	int flags;
-	uint64_t gen;        /* the model's gen when it was opened or found current */
-	uint8_t *map;        /* NULL when not mapped */
+	uint64_t gen;		   /* the model's gen when it was opened or found current */
+	uint8_t *map;		   /* NULL when not mapped */
 	uint64_t map_off, map_len; /* above base, multiples of PAGE */
 	bool map_write;
-	bool sized;          /* the file's size was asked for since others changed it */
+	bool sized; /* the file's size was asked for since others changed it */
 };
 
 struct proc {
@@ -184,7 +185,7 @@ struct proc {
 	const struct side *side;
 	struct rng *rng;
 	struct slot slot[MAX_FILES];
-	uint8_t *buf;        /* IO_MAX + PAGE bytes, page-aligned */
+	uint8_t *buf; /* IO_MAX + PAGE bytes, page-aligned */
 };
 
 static inline bool skipped(const struct proc *p, unsigned kind)

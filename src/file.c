@@ -11,6 +11,8 @@
 
 /* A time stamp this fresh may stand for a later change as well, where the kernel's clock is coarse. */
 #define RACY_NS INT64_C(20000000)
+/* So long after a change by others was noticed every open drops the kernel's cache. */
+#define FOREIGN_NS INT64_C(2000000000)
 
 struct file *file_peek(struct inode *inode)
 {
@@ -100,22 +102,67 @@ static bool timespec_equal(const struct timespec *a, const struct timespec *b)
 	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
 }
 
-bool file_cache_valid(struct file *file, const struct stat *now)
+static int64_t clock_ns(clockid_t clock)
 {
-	struct timespec clock;
-	bool valid;
+	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME, &clock);
-	LOCK_SCOPE(&file->lock);
-	valid = file->seen && !atomic_exchange(&file->changed_here, false) && file->seen_size == now->st_size &&
-		timespec_equal(&file->seen_mtime, &now->st_mtim) &&
-		timespec_equal(&file->seen_ctime, &now->st_ctim);
-	/* Too fresh to tell a second change from the first: do not trust it next time. */
-	file->seen = timespec_ns(&clock) - timespec_ns(&now->st_mtim) > RACY_NS;
+	clock_gettime(clock, &now);
+	return timespec_ns(&now);
+}
+
+static void remember_locked(struct file *file, const struct stat *now)
+{
+	file->seen = true;
+	file->seen_racy = clock_ns(CLOCK_REALTIME_COARSE) - timespec_ns(&now->st_mtim) < RACY_NS;
 	file->seen_size = now->st_size;
 	file->seen_mtime = now->st_mtim;
 	file->seen_ctime = now->st_ctim;
+}
+
+static bool changed_by_others_locked(struct file *file, const struct stat *now)
+{
+	bool changed = file->seen && file->changes == 0 &&
+		       (file->seen_size != now->st_size || !timespec_equal(&file->seen_mtime, &now->st_mtim));
+
+	if (changed)
+		file->foreign_ns = clock_ns(CLOCK_MONOTONIC);
+	/* What others write while the mount writes too cannot be told from the mount's own: once they
+	 * have been noticed, they are taken to go on for a while. */
+	return changed || (file->foreign_ns != 0 && clock_ns(CLOCK_MONOTONIC) - file->foreign_ns < FOREIGN_NS);
+}
+
+bool file_cache_valid(struct file *file, const struct stat *now, bool writes)
+{
+	bool others_write, valid;
+
+	LOCK_SCOPE(&file->lock);
+	others_write = atomic_load(&file->writers) > (writes ? 1 : 0) || file->changes > 0;
+	valid = !changed_by_others_locked(file, now);
+	/* Not a sure sign of a change, or none of its bytes: heeded where dropping is without danger. */
+	if (valid && !others_write)
+		valid = file->seen && !file->seen_racy && timespec_equal(&file->seen_ctime, &now->st_ctim);
+	if (file->changes == 0)
+		remember_locked(file, now);
 	return valid;
+}
+
+void file_change_begin(struct file *file, int fd)
+{
+	struct stat now;
+
+	LOCK_SCOPE(&file->lock);
+	if (file->changes == 0 && file->seen && fd >= 0 && fstat(fd, &now) == 0)
+		changed_by_others_locked(file, &now);
+	file->changes++;
+}
+
+void file_change_end(struct file *file, int fd)
+{
+	struct stat now;
+
+	LOCK_SCOPE(&file->lock);
+	if (--file->changes == 0 && file->seen && fd >= 0 && fstat(fd, &now) == 0)
+		remember_locked(file, &now);
 }
 
 void file_error_record(struct file *file, int error)

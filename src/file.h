@@ -38,11 +38,13 @@ struct file {
 	_Atomic unsigned openers; /* written under lock */
 	_Atomic unsigned writers; /* written under lock */
 	/* What BACKING's file looked like when the kernel's cache of it was last known to be right. */
-	bool seen;		       /* protected by lock */
-	struct timespec seen_mtime;    /* protected by lock */
-	struct timespec seen_ctime;    /* protected by lock */
-	off_t seen_size;	       /* protected by lock */
-	_Atomic bool changed_here;     /* written through the mount since */
+	bool seen;		    /* protected by lock */
+	bool seen_racy;		    /* protected by lock; a later change may leave the same time stamps */
+	unsigned changes;	    /* protected by lock; by the mount, begun and not ended */
+	int64_t foreign_ns;	    /* protected by lock; CLOCK_MONOTONIC of the last foreign change noticed */
+	struct timespec seen_mtime; /* protected by lock */
+	struct timespec seen_ctime; /* protected by lock */
+	off_t seen_size;	    /* protected by lock */
 	_Atomic bool direct_access;    /* DAX: a store is the write */
 	struct lock_owner *lock_owners; /* protected by lock */
 	/* Errors of background syncs, as errseq_t counts them. */
@@ -87,9 +89,24 @@ void file_drop_writing(struct fs *fs, struct inode *inode, struct file *file);
 
 /**
  * file_cache_valid() - may the kernel keep what it cached of this file?
- * @now: fstat(2) of the backing file, which is remembered as what the kernel knows from here on
+ * @now:    fstat(2) of the backing file, which is remembered as what the kernel knows from here on
+ * @writes: the handle being opened is counted among the writers already
+ *
+ * The cache goes for changes of others only. The kernel copies a write into its cache before it sends it:
+ * were the page dropped in between, the next read would fetch the bytes of before the write and keep them.
  */
-bool file_cache_valid(struct file *file, const struct stat *now);
+bool file_cache_valid(struct file *file, const struct stat *now, bool writes);
+
+/**
+ * file_change_begin() - the mount is about to change the file or its attributes
+ * @fd: open backing file, borrowed; -1 where there is none
+ *
+ * A change of somebody else since the last look is noticed now. Ends with file_change_end().
+ */
+void file_change_begin(struct file *file, int fd);
+
+/** file_change_end() - it has; what the file looks like now is what the kernel knows */
+void file_change_end(struct file *file, int fd);
 
 /** file_error_record() - a background sync failed with @error (positive) */
 void file_error_record(struct file *file, int error);

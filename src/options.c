@@ -415,6 +415,22 @@ static int set_presets(struct parse *parse)
 	return error;
 }
 
+static bool was_given(const struct parse *parse, size_t option)
+{
+	return (parse->given >> option) & 1;
+}
+
+/* Without a cache of bytes there is none of sizes and names either, unless it was asked for. */
+static void set_timeouts(struct parse *parse)
+{
+	if (parse->options.cache != CACHE_NONE)
+		return;
+	if (!was_given(parse, OPTION_ATTR_TIMEOUT))
+		parse->options.attr_timeout_s = 0;
+	if (!was_given(parse, OPTION_ENTRY_TIMEOUT))
+		parse->options.entry_timeout_s = 0;
+}
+
 static int parse_all(struct parse *parse, int argc, char **argv)
 {
 	int error = read_arguments(parse, argc, argv);
@@ -437,6 +453,8 @@ static int parse_all(struct parse *parse, int argc, char **argv)
 		error = read_operands(parse);
 	if (error == 0)
 		error = options_check(&parse->options, parse->given, &parse->error);
+	if (error == 0)
+		set_timeouts(parse);
 	if (error == 0)
 		error = build_mount_words(parse);
 	if (error == 0)

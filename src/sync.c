@@ -12,6 +12,9 @@
 #include "mapping/sync.h"
 #include "util.h"
 
+/* An extent over more windows than this is synced by descriptor: each window costs an mmap and a msync. */
+#define SYNC_WINDOWS 16
+
 int sync_note_write(struct fs *fs, struct inode *inode, struct file *file, uint64_t offset, uint64_t length)
 {
 	int64_t growth;
@@ -65,9 +68,8 @@ static void report_lost(struct fs *fs, struct inode *inode, struct file *file, c
 }
 
 /* All that is dirty of the file, by its descriptor. */
-static int sync_descriptor(struct fs *fs, struct inode *inode, int fd)
+static int sync_descriptor(struct fs *fs, int fd)
 {
-	(void)inode;
 	fs_count(fs, SYNC_MSYNCS, 1);
 	return fdatasync(fd) < 0 ? -errno : 0;
 }
@@ -93,13 +95,14 @@ static int sync_extent(struct fs *fs, struct inode *inode, struct file *file, st
 		return 0;
 	if (result < 0)
 		return result;
-	if (!writable || fstat(use.fd, &info) < 0)
-		return sync_descriptor(fs, inode, use.fd);
+	if (!writable || fstat(use.fd, &info) < 0 ||
+	    (extent->end - extent->start) / fs->options.window_size >= SYNC_WINDOWS)
+		return sync_descriptor(fs, use.fd);
 	source.fd = use.fd;
 	source.size = (uint64_t)info.st_size;
 	result = mapping_msync(&file->mapping, &source, extent, &lost);
 	if (result < 0 && lost == extent->end)
-		return sync_descriptor(fs, inode, use.fd);
+		return sync_descriptor(fs, use.fd);
 	fs_count(fs, SYNC_MSYNCS, 1);
 	if (result < 0)
 		extent->start = lost;

@@ -112,10 +112,10 @@ static int set_size(struct fs *fs, struct inode *inode, off_t size)
 		result = inode_fd(fs, inode, FD_WRITE, &use);
 	if (result < 0)
 		return result;
+	file_change_begin(file, use.fd);
 	if (ftruncate(use.fd, size) < 0)
 		result = -errno;
-	else
-		atomic_store(&file->changed_here, true);
+	file_change_end(file, use.fd);
 	if (result == 0)
 		mapping_resized(&file->mapping, (uint64_t)size);
 	fd_use_end(&use);
@@ -141,6 +141,7 @@ static int set_times(int fd, const struct stat *attr, int to_set)
 static int set_attributes(struct fs *fs, struct inode *inode, const struct stat *attr, int to_set)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct file *file = file_peek(inode);
 	int result = 0;
 
 	/* SIZE first: its descriptor serves the others. The owner before the mode: a change of owner
@@ -149,6 +150,8 @@ static int set_attributes(struct fs *fs, struct inode *inode, const struct stat 
 		result = set_size(fs, inode, attr->st_size);
 	if (result == 0)
 		result = inode_fd(fs, inode, FD_PATH, &use);
+	if (file != NULL)
+		file_change_begin(file, use.fd);
 	if (result == 0 && to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
 		result = set_owner(use.fd, attr, to_set);
 	if (result == 0 && to_set & FUSE_SET_ATTR_MODE)
@@ -156,6 +159,8 @@ static int set_attributes(struct fs *fs, struct inode *inode, const struct stat 
 	if (result == 0 && to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |
 				     FUSE_SET_ATTR_MTIME_NOW))
 		result = set_times(use.fd, attr, to_set);
+	if (file != NULL)
+		file_change_end(file, use.fd);
 	return result;
 }
 

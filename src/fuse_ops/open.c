@@ -34,7 +34,7 @@ static void set_cache_flags(struct fs *fs, struct inode *inode, struct file *fil
 		fi->keep_cache = 1;
 		break;
 	case CACHE_AUTO:
-		fi->keep_cache = file_cache_valid(file, info);
+		fi->keep_cache = file_cache_valid(file, info, writes(fi->flags));
 		/* Changed behind us: the size the kernel remembers is as old as the pages it drops. */
 		if (!fi->keep_cache && !created)
 			session_forget_attributes(fs->session, inode->nodeid);
@@ -51,8 +51,12 @@ static int open_backing(struct fs *fs, struct inode *inode, struct file *file, i
 		return result;
 	if (flags & O_TRUNC) {
 		creds_keep_setid(fs, !request_current()->kill_setid);
+		file_change_begin(file, use.fd);
 		if (ftruncate(use.fd, 0) < 0)
-			return -errno;
+			result = -errno;
+		file_change_end(file, use.fd);
+		if (result < 0)
+			return result;
 		mapping_resized(&file->mapping, 0);
 	}
 	if (fstat(use.fd, ret_info) < 0)

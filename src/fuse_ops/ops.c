@@ -26,8 +26,12 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS, true);
 	want(conn, FUSE_CAP_IOCTL_DIR, true);
 	want(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE, false);
-	/* always: what the kernel has cached stays, whatever happens to the file's time stamps. */
-	want(conn, FUSE_CAP_AUTO_INVAL_DATA, fs->options.cache != CACHE_ALWAYS);
+	/* The kernel would drop what it cached whenever mtime moves, for the mount's own writes as well, and
+	 * with it what another process has written and not sent yet; see file_cache_valid(). */
+	want(conn, FUSE_CAP_AUTO_INVAL_DATA, false);
+	/* The pieces of a large O_DIRECT append would come in any order. */
+	want(conn, FUSE_CAP_ASYNC_DIO, false);
+	/* always: a new size alone drops nothing. */
 	want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA, fs->options.cache == CACHE_ALWAYS);
 	conn->max_readahead = (unsigned)MIN(fs->options.readahead, UINT32_MAX);
 	conn->max_background = MAX_BACKGROUND;

@@ -25,9 +25,10 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 		/* The kernel does not say whether the caller may keep set-id bits here, as it does for
 		 * writes: only root may. */
 		creds_keep_setid(open.fs, fuse_req_ctx(req)->uid == 0);
-		atomic_store(&open.file->changed_here, true);
+		file_change_begin(open.file, use.fd);
 		if (fallocate(use.fd, mode, offset, length) < 0)
 			result = -errno;
+		file_change_end(open.file, use.fd);
 	}
 	if (result == 0 && fstat(use.fd, &info) == 0) {
 		uint64_t end = MAX((uint64_t)offset + (uint64_t)length, (uint64_t)info.st_size);
@@ -82,10 +83,11 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 		result = inode_fd(target.fs, target.inode, FD_WRITE, &to);
 	if (result == 0) {
 		creds_keep_setid(target.fs, fuse_req_ctx(req)->uid == 0);
-		atomic_store(&target.file->changed_here, true);
+		file_change_begin(target.file, to.fd);
 		copied = copy_file_range(from.fd, &in_offset, to.fd, &out_offset, length, (unsigned)flags);
 		if (copied < 0)
 			result = -errno;
+		file_change_end(target.file, to.fd);
 	}
 	if (result == 0)
 		result = sync_note_write(target.fs, target.inode, target.file, (uint64_t)start, (uint64_t)copied);

@@ -117,20 +117,21 @@ static ssize_t write_file(const struct open_file *open, const char *data, size_t
 	int flags = call_flags(open, fi);
 	bool stores = stores_to_windows(open) && flags == 0;
 	size_t done = 0;
-	ssize_t rest;
+	ssize_t rest = 0;
 	int result = inode_fd(open->fs, open->inode, FD_WRITE, &use);
 
 	if (result < 0)
 		return result;
 	creds_keep_setid(open->fs, !request_current()->kill_setid);
+	file_change_begin(open->file, use.fd);
 	if (stores)
 		done = write_by_windows(open, use.fd, data, size, offset);
-	if (done == size)
-		return (ssize_t)done;
-	if (stores)
-		fs_count(open->fs, IO_WRITE_FALLBACKS, 1);
-	rest = write_by_call(use.fd, data + done, size - done, offset + done, flags);
-	*ret_synced = flags & (RWF_SYNC | RWF_DSYNC);
+	if (done < size) {
+		fs_count(open->fs, IO_WRITE_FALLBACKS, stores);
+		rest = write_by_call(use.fd, data + done, size - done, offset + done, flags);
+		*ret_synced = flags & (RWF_SYNC | RWF_DSYNC);
+	}
+	file_change_end(open->file, use.fd);
 	if (rest < 0) {
 		count_failure(open, rest);
 		return done > 0 ? (ssize_t)done : rest;
@@ -179,7 +180,6 @@ void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, 
 
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
-	atomic_store_explicit(&open.file->changed_here, true, memory_order_relaxed);
 	put = write_file(&open, data, size, (uint64_t)offset, fi, &synced);
 	if (put > 0 && !synced) {
 		extent = written_extent(&open, fi, (uint64_t)offset, (uint64_t)put);

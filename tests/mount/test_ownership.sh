@@ -176,3 +176,53 @@ for name in names:
     equal((info.st_uid, info.st_gid), (uid, uid), name)
     equal(stat.S_IMODE(info.st_mode), 0o700 if name.endswith(".d") else 0o600, name)
 PY
+stop_mount
+
+# With one worker each request runs on the thread that served the one before, whoever sent it.
+start_mount sync=periodic,max_threads=1
+check "one user's request leaves nothing behind that changes what the next user's does" py <<'PY'
+def steps(d):
+    write_file(d + "/theirs", b"x", 0o666)
+    write_file(d + "/roots", b"x", 0o600)
+    acl = struct.pack("<IHHIHHIHHI", 2, 1, 7, 0xFFFFFFFF, 4, 5, 0xFFFFFFFF, 32, 1, 0xFFFFFFFF)
+    os.mkdir(d + "/group")
+    os.chown(d + "/group", 0, 4242)
+    os.chmod(d + "/group", 0o2777)
+    answers = []
+    def ordinary():
+        os.pwrite(os.open(d + "/theirs", os.O_WRONLY), b"y", 0)
+        os.close(os.open(d + "/made", os.O_CREAT | os.O_WRONLY, 0o666))
+        os.unlink(d + "/made")
+        os.truncate(d + "/theirs", 0)
+        os.pwrite(os.open(d + "/theirs", os.O_WRONLY), b"y", 0)
+    actions = {
+        "chmod": lambda p: os.chmod(p, 0o2711),
+        "acl": lambda p: os.setxattr(p, "system.posix_acl_access", acl),
+        "write": lambda p: os.pwrite(os.open(p, os.O_WRONLY), b"z", 0),
+        "truncate": lambda p: os.truncate(p, 0),
+        "fallocate": lambda p: fallocate(os.open(p, os.O_RDWR), 0, 0, 5000),
+        "utime": lambda p: os.utime(p, ns=(1, 1)),
+        "link": lambda p: os.link(p, p + ".link"),
+        "mknod": lambda p: os.mknod(p + ".node", stat.S_IFREG | 0o2755),
+        "open": lambda p: os.close(os.open(p + ".new", os.O_CREAT | os.O_WRONLY, 0o2775)),
+        "mkdir": lambda p: os.mkdir(p + ".dir", 0o777),
+        "tmpfile": lambda p: link_fd(os.open(os.path.dirname(p), os.O_TMPFILE | os.O_RDWR, 0o2775), p + ".tmp"),
+    }
+    for name, action in actions.items():
+        path = d + "/group/" + name
+        write_file(path, b"x")
+        os.chown(path, 1, 4242)
+        os.chmod(path, 0o2711)
+        as_user(12345, ordinary, umask=0o077, groups=[9])
+        answers.append((name, outcome(action, path)))
+    for name in sorted(os.listdir(d + "/group")):
+        info = os.lstat(d + "/group/" + name)
+        answers.append((name, oct(info.st_mode), info.st_uid, info.st_gid))
+    # and the other way round: root's request before an ordinary user's
+    os.chmod(d + "/theirs", 0o6777)
+    os.pwrite(os.open(d + "/roots", os.O_WRONLY), b"x", 0)
+    as_user(12345, lambda: os.pwrite(os.open(d + "/theirs", os.O_WRONLY), b"x", 0))
+    answers.append(oct(os.stat(d + "/theirs").st_mode))
+    return answers
+on_both(steps)
+PY

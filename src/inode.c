@@ -190,6 +190,10 @@ void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups)
 	shard = key_shard_of(fs, inode);
 	pthread_mutex_lock(&shard->lock);
 	inode->lookups -= MIN(lookups, inode->lookups);
+	/* No client can come back to an object without a name: its descriptors may go, even where
+	 * something of it is still to be synced. */
+	if (inode->lookups == 0 && inode->handle != NULL)
+		atomic_store(&inode->sticky, false);
 	reap_unlock(fs, shard, inode);
 }
 

@@ -102,8 +102,10 @@ static int set_mode(struct fs *fs, int fd, mode_t mode)
 	return fchmodat(fs->proc_fd, number, mode & 07777, 0) < 0 ? -errno : 0;
 }
 
-static int set_size(struct fs *fs, struct inode *inode, off_t size)
+static int set_size(fuse_req_t req, struct inode *inode, off_t size)
 {
+	CLEANUP(creds_restore) struct creds creds = {0};
+	struct fs *fs = op_fs(req);
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct file *file;
 	int result = file_get(fs, inode, &file);
@@ -113,8 +115,10 @@ static int set_size(struct fs *fs, struct inode *inode, off_t size)
 	if (result < 0)
 		return result;
 	file_change_begin(file, use.fd);
+	op_become_writer(req, use.fd, !request_current()->kill_setid, &creds);
 	if (ftruncate(use.fd, size) < 0)
 		result = -errno;
+	creds_restore(&creds);
 	file_change_end(file, use.fd);
 	if (result == 0)
 		mapping_resized(&file->mapping, (uint64_t)size);
@@ -138,8 +142,9 @@ static int set_times(int fd, const struct stat *attr, int to_set)
 	return utimensat(fd, "", times, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-static int set_attributes(struct fs *fs, struct inode *inode, const struct stat *attr, int to_set)
+static int set_attributes(fuse_req_t req, struct inode *inode, const struct stat *attr, int to_set)
 {
+	struct fs *fs = op_fs(req);
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct file *file = file_peek(inode);
 	int result = 0;
@@ -147,11 +152,14 @@ static int set_attributes(struct fs *fs, struct inode *inode, const struct stat 
 	/* SIZE first: its descriptor serves the others. The owner before the mode: a change of owner
 	 * clears set-id bits that the same request may set. */
 	if (to_set & FUSE_SET_ATTR_SIZE)
-		result = set_size(fs, inode, attr->st_size);
+		result = set_size(req, inode, attr->st_size);
 	if (result == 0)
 		result = inode_fd(fs, inode, FD_PATH, &use);
 	if (file != NULL)
 		file_change_begin(file, use.fd);
+	/* With a new owner the kernel always says that set-id bits go, although a privileged caller keeps a
+	 * set-group-id bit without group execution. */
+	creds_keep_setid(fs, !(to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) || fuse_req_ctx(req)->uid == 0);
 	if (result == 0 && to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
 		result = set_owner(use.fd, attr, to_set);
 	if (result == 0 && to_set & FUSE_SET_ATTR_MODE)
@@ -174,8 +182,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_set
 	(void)fi;
 	if (inode == NULL || !op_changes(req))
 		return;
-	creds_keep_setid(fs, !request_current()->kill_setid);
-	result = set_attributes(fs, inode, attr, to_set);
+	result = set_attributes(req, inode, attr, to_set);
 	if (result == 0)
 		result = op_statx(fs, inode, &stx);
 	if (result < 0)

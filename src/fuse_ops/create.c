@@ -186,7 +186,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		return;
 	}
 	fi->flags &= ~O_TRUNC; /* done, or there was nothing to truncate */
-	result = op_open_handle(fs, found.inode, created, fi);
+	result = op_open_handle(req, found.inode, created, fi);
 	if (result < 0) {
 		inode_forget(fs, found.inode->nodeid, 1);
 		fuse_reply_err(req, -result);

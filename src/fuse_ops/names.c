@@ -25,8 +25,8 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		result = inode_lookup_id(fs, parent, &found);
 	else
 		result = -ESTALE;
-	/* A file handle of an earlier run leads to what still has a name, not to what is merely open. */
-	if (result == 0 && directory == NULL && found.stx.stx_nlink == 0) {
+	/* An exported file handle leads to what still has a name, not to what is merely open. */
+	if (result == 0 && strcmp(name, ".") == 0 && found.stx.stx_nlink == 0) {
 		inode_forget(fs, found.inode->nodeid, 1);
 		result = -ESTALE;
 	}

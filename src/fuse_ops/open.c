@@ -42,18 +42,21 @@ static void set_cache_flags(struct fs *fs, struct inode *inode, struct file *fil
 	}
 }
 
-static int open_backing(struct fs *fs, struct inode *inode, struct file *file, int flags, struct stat *ret_info)
+static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, int flags, struct stat *ret_info)
 {
+	CLEANUP(creds_restore) struct creds creds = {0};
+	struct fs *fs = op_fs(req);
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	int result = inode_fd(fs, inode, writes(flags) || (flags & O_TRUNC) ? FD_WRITE : FD_READ, &use);
 
 	if (result < 0)
 		return result;
 	if (flags & O_TRUNC) {
-		creds_keep_setid(fs, !request_current()->kill_setid);
 		file_change_begin(file, use.fd);
+		op_become_writer(req, use.fd, !request_current()->kill_setid, &creds);
 		if (ftruncate(use.fd, 0) < 0)
 			result = -errno;
+		creds_restore(&creds);
 		file_change_end(file, use.fd);
 		if (result < 0)
 			return result;
@@ -64,8 +67,9 @@ static int open_backing(struct fs *fs, struct inode *inode, struct file *file, i
 	return 0;
 }
 
-int op_open_handle(struct fs *fs, struct inode *inode, bool created, struct fuse_file_info *fi)
+int op_open_handle(fuse_req_t req, struct inode *inode, bool created, struct fuse_file_info *fi)
 {
+	struct fs *fs = op_fs(req);
 	struct handle *handle;
 	struct file *file;
 	struct stat info;
@@ -79,7 +83,7 @@ int op_open_handle(struct fs *fs, struct inode *inode, bool created, struct fuse
 	inode_ref(inode);
 	/* An opener first: from here on nobody lets the descriptor for writing go. */
 	file_open(file, handle);
-	result = open_backing(fs, inode, file, fi->flags, &info);
+	result = open_backing(req, inode, file, fi->flags, &info);
 	if (result < 0) {
 		op_close_handle(fs, handle->id);
 		return result;
@@ -116,7 +120,7 @@ void op_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 	if (fs->read_only && (writes(fi->flags) || (fi->flags & O_TRUNC)))
 		result = -EROFS;
 	else
-		result = op_open_handle(fs, inode, false, fi);
+		result = op_open_handle(req, inode, false, fi);
 	if (result < 0)
 		fuse_reply_err(req, -result);
 	else if (fuse_reply_open(req, fi) < 0)

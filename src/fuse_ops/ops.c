@@ -2,6 +2,7 @@
 #include "fuse_ops/ops.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 
 #include "file.h"
 #include "handle.h"
@@ -130,4 +131,16 @@ void op_fill_entry(struct fs *fs, const struct found *found, struct fuse_entry_p
 		.entry_timeout = fs->options.entry_timeout_s,
 	};
 	op_stat(fs, &found->stx, &ret_entry->attr);
+}
+
+void op_become_writer(fuse_req_t req, int fd, bool keeps, struct creds *ret_creds)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct stat info;
+
+	*ret_creds = (struct creds){0};
+	if (!keeps && fstat(fd, &info) == 0 && (info.st_mode & (S_ISGID | S_IXGRP)) == S_ISGID &&
+	    creds_become(op_fs(req), ctx->uid, ctx->gid, 0, request_current(), ret_creds) == 0 && ret_creds->changed)
+		return;
+	creds_keep_setid(op_fs(req), keeps);
 }

@@ -10,6 +10,7 @@
 
 #include <fuse_lowlevel.h>
 
+#include "creds.h"
 #include "fs.h"
 #include "inode.h"
 #include "request.h"
@@ -39,6 +40,16 @@ struct inode *op_begin(fuse_req_t req, fuse_ino_t nodeid);
  */
 bool op_changes(fuse_req_t req);
 
+/**
+ * op_become_writer() - let the kernel treat set-id bits as it would for the caller
+ * @fd:    the file that is about to change
+ * @keeps: the caller may keep them (CAP_FSETID)
+ *
+ * A set-group-id bit without group execution stays where the caller is in the file's group: then, and
+ * only then, the thread has to be the caller. End with creds_restore().
+ */
+void op_become_writer(fuse_req_t req, int fd, bool keeps, struct creds *ret_creds);
+
 /** op_statx() - statx(2) of an inode. Return: 0 or -errno. */
 int op_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx);
 
@@ -61,7 +72,7 @@ bool op_begin_open(fuse_req_t req, fuse_ino_t nodeid, const struct fuse_file_inf
  *
  * Return: 0 with @fi filled for the reply, or -errno.
  */
-int op_open_handle(struct fs *fs, struct inode *inode, bool created, struct fuse_file_info *fi);
+int op_open_handle(fuse_req_t req, struct inode *inode, bool created, struct fuse_file_info *fi);
 
 /** op_close_handle() - undo op_open_handle() */
 void op_close_handle(struct fs *fs, uint64_t id);

@@ -14,6 +14,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 		  struct fuse_file_info *fi)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	CLEANUP(creds_restore) struct creds creds = {0};
 	struct open_file open;
 	struct stat info;
 	int result;
@@ -24,10 +25,11 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 	if (result == 0) {
 		/* The kernel does not say whether the caller may keep set-id bits here, as it does for
 		 * writes: only root may. */
-		creds_keep_setid(open.fs, fuse_req_ctx(req)->uid == 0);
+		op_become_writer(req, use.fd, fuse_req_ctx(req)->uid == 0, &creds);
 		file_change_begin(open.file, use.fd);
 		if (fallocate(use.fd, mode, offset, length) < 0)
 			result = -errno;
+		creds_restore(&creds);
 		file_change_end(open.file, use.fd);
 	}
 	if (result == 0 && fstat(use.fd, &info) == 0) {
@@ -70,6 +72,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 {
 	CLEANUP(fd_use_end) struct fd_use from = FD_USE_NONE;
 	CLEANUP(fd_use_end) struct fd_use to = FD_USE_NONE;
+	CLEANUP(creds_restore) struct creds creds = {0};
 	struct open_file source, target;
 	off_t start = out_offset;
 	ssize_t copied = 0;
@@ -82,11 +85,12 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 	if (result == 0)
 		result = inode_fd(target.fs, target.inode, FD_WRITE, &to);
 	if (result == 0) {
-		creds_keep_setid(target.fs, fuse_req_ctx(req)->uid == 0);
+		op_become_writer(req, to.fd, fuse_req_ctx(req)->uid == 0, &creds);
 		file_change_begin(target.file, to.fd);
 		copied = copy_file_range(from.fd, &in_offset, to.fd, &out_offset, length, (unsigned)flags);
 		if (copied < 0)
 			result = -errno;
+		creds_restore(&creds);
 		file_change_end(target.file, to.fd);
 	}
 	if (result == 0)

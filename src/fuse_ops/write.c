@@ -110,9 +110,10 @@ static void count_failure(const struct open_file *open, ssize_t error)
 		fs_count(open->fs, FAULTS_IO, 1);
 }
 
-static ssize_t write_file(const struct open_file *open, const char *data, size_t size, uint64_t offset,
-			  const struct fuse_file_info *fi, bool *ret_synced)
+static ssize_t write_file(fuse_req_t req, const struct open_file *open, const char *data, size_t size,
+			  uint64_t offset, const struct fuse_file_info *fi, bool *ret_synced)
 {
+	CLEANUP(creds_restore) struct creds creds = {0};
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	int flags = call_flags(open, fi);
 	bool stores = stores_to_windows(open) && flags == 0;
@@ -122,7 +123,7 @@ static ssize_t write_file(const struct open_file *open, const char *data, size_t
 
 	if (result < 0)
 		return result;
-	creds_keep_setid(open->fs, !request_current()->kill_setid);
+	op_become_writer(req, use.fd, !request_current()->kill_setid, &creds);
 	file_change_begin(open->file, use.fd);
 	if (stores)
 		done = write_by_windows(open, use.fd, data, size, offset);
@@ -132,6 +133,7 @@ static ssize_t write_file(const struct open_file *open, const char *data, size_t
 		*ret_synced = flags & (RWF_SYNC | RWF_DSYNC);
 	}
 	file_change_end(open->file, use.fd);
+	creds_restore(&creds);
 	if (rest < 0) {
 		count_failure(open, rest);
 		return done > 0 ? (ssize_t)done : rest;
@@ -180,7 +182,7 @@ void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, 
 
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
-	put = write_file(&open, data, size, (uint64_t)offset, fi, &synced);
+	put = write_file(req, &open, data, size, (uint64_t)offset, fi, &synced);
 	if (put > 0 && !synced) {
 		extent = written_extent(&open, fi, (uint64_t)offset, (uint64_t)put);
 		result = sync_note_write(open.fs, open.inode, open.file, extent.start, extent.end - extent.start);

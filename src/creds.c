@@ -84,8 +84,7 @@ static int set_groups(const struct request *request)
 {
 	unsigned count = request->group_count;
 
-	if (thread.group_count == count &&
-	    memcmp(thread.groups, request->groups, count * sizeof(gid_t)) == 0)
+	if (thread.group_count == count && memcmp(thread.groups, request->groups, count * sizeof(gid_t)) == 0)
 		return 0;
 	if (syscall(SYS_setgroups, count, request->groups) < 0)
 		return -errno;

@@ -119,7 +119,8 @@ void fd_slot_fill(struct fd_cache *cache, struct fd_slot *slot, void *object, en
 
 	pthread_mutex_lock(&cache->lock);
 	if ((size_t)fd < cache->capacity &&
-	    atomic_compare_exchange_strong(&slot->state, &empty, (uint64_t)(fd + 1) | SLOT_USER | SLOT_TOUCHED)) {
+	    atomic_compare_exchange_strong(&slot->state, &empty,
+					   (uint64_t)(fd + 1) | SLOT_USER | SLOT_TOUCHED)) {
 		cache->owners[fd] = (struct fd_owner){.slot = slot, .object = object, .kind = kind};
 		*ret_use = (struct fd_use){.cache = cache, .slot = slot, .fd = fd};
 		if (atomic_fetch_add(&cache->count, 1) + 1 > cache->limit)

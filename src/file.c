@@ -64,8 +64,7 @@ void file_open(struct file *file, struct handle *handle)
 	if (handle_writes(handle))
 		atomic_fetch_add(&file->writers, 1);
 	/* An error that nobody has heard of yet concerns this handle too. */
-	atomic_store(&handle->error_seen,
-		     atomic_load(&file->error_sequence) - (file->error_unheard ? 1 : 0));
+	atomic_store(&handle->error_seen, atomic_load(&file->error_sequence) - (file->error_unheard ? 1 : 0));
 }
 
 static void drop_writing_locked(struct fs *fs, struct inode *inode, struct file *file)
@@ -128,7 +127,8 @@ static bool changed_by_others_locked(struct file *file, const struct stat *now)
 		file->foreign_ns = clock_ns(CLOCK_MONOTONIC);
 	/* What others write while the mount writes too cannot be told from the mount's own: once they
 	 * have been noticed, they are taken to go on for a while. */
-	return changed || (file->foreign_ns != 0 && clock_ns(CLOCK_MONOTONIC) - file->foreign_ns < FOREIGN_NS);
+	return changed ||
+	       (file->foreign_ns != 0 && clock_ns(CLOCK_MONOTONIC) - file->foreign_ns < FOREIGN_NS);
 }
 
 bool file_cache_valid(struct file *file, const struct stat *now, bool writes)

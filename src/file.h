@@ -38,14 +38,14 @@ struct file {
 	_Atomic unsigned openers; /* written under lock */
 	_Atomic unsigned writers; /* written under lock */
 	/* What BACKING's file looked like when the kernel's cache of it was last known to be right. */
-	bool seen;		    /* protected by lock */
-	bool seen_racy;		    /* protected by lock; a later change may leave the same time stamps */
-	unsigned changes;	    /* protected by lock; by the mount, begun and not ended */
-	int64_t foreign_ns;	    /* protected by lock; CLOCK_MONOTONIC of the last foreign change noticed */
-	struct timespec seen_mtime; /* protected by lock */
-	struct timespec seen_ctime; /* protected by lock */
-	off_t seen_size;	    /* protected by lock */
-	_Atomic bool direct_access;    /* DAX: a store is the write */
+	bool seen;	    /* protected by lock */
+	bool seen_racy;	    /* protected by lock; a later change may leave the same time stamps */
+	unsigned changes;   /* protected by lock; by the mount, begun and not ended */
+	int64_t foreign_ns; /* protected by lock; CLOCK_MONOTONIC of the last foreign change noticed */
+	struct timespec seen_mtime;	/* protected by lock */
+	struct timespec seen_ctime;	/* protected by lock */
+	off_t seen_size;		/* protected by lock */
+	_Atomic bool direct_access;	/* DAX: a store is the write */
 	struct lock_owner *lock_owners; /* protected by lock */
 	/* Errors of background syncs, as errseq_t counts them. */
 	_Atomic uint64_t error_sequence; /* failures so far; written under lock */

@@ -209,8 +209,8 @@ int fs_mount_index(struct fs *fs, int directory_fd, const char *name, const stru
 	if (!S_ISDIR(stx->stx_mode) || index == MOUNTS_MAX)
 		return -1;
 	mounts->mount[index].id = stx->stx_mnt_id;
-	mounts->mount[index].fd =
-		openat(directory_fd, *name == '\0' ? "." : name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	mounts->mount[index].fd = openat(directory_fd, *name == '\0' ? "." : name,
+					 O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (mounts->mount[index].fd >= 0 &&
 	    identity_handle_new(mounts->mount[index].fd, "", index, &handle) < 0)
 		close_fd(&mounts->mount[index].fd);

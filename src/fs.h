@@ -67,21 +67,21 @@ struct mounts {
 enum backing_medium { MEDIUM_DISK, MEDIUM_MEMORY, MEDIUM_REMOTE };
 
 struct fs {
-	struct options options; /* constant while serving */
-	bool read_only;		/* mode=ro, or ro; constant */
-	bool privileged;	/* may act as other users; constant */
-	bool handles;		/* BACKING has file handles and the daemon may open them; constant */
-	bool atime;		/* a read moves BACKING's access times; constant */
+	struct options options;	    /* constant while serving */
+	bool read_only;		    /* mode=ro, or ro; constant */
+	bool privileged;	    /* may act as other users; constant */
+	bool handles;		    /* BACKING has file handles and the daemon may open them; constant */
+	bool atime;		    /* a read moves BACKING's access times; constant */
 	enum backing_medium medium; /* constant */
-	unsigned statx_flags;	/* AT_STATX_DONT_SYNC where asking is not needed; constant */
-	uint64_t root_dev;	/* constant */
-	_Atomic uint64_t own_dev; /* the mount's own device, once mounted; 0 before */
-	int proc_fd;		/* O_PATH, /proc/self/fd; constant */
-	int covered_fd;		/* O_PATH, the directory the mount covers; constant */
-	struct inode *root;	/* constant */
-	char *backing_path;	/* canonical; constant */
-	char *mount_path;	/* canonical; constant */
-	struct timespec started; /* CLOCK_MONOTONIC; constant */
+	unsigned statx_flags;	    /* AT_STATX_DONT_SYNC where asking is not needed; constant */
+	uint64_t root_dev;	    /* constant */
+	_Atomic uint64_t own_dev;   /* the mount's own device, once mounted; 0 before */
+	int proc_fd;		    /* O_PATH, /proc/self/fd; constant */
+	int covered_fd;		    /* O_PATH, the directory the mount covers; constant */
+	struct inode *root;	    /* constant */
+	char *backing_path;	    /* canonical; constant */
+	char *mount_path;	    /* canonical; constant */
+	struct timespec started;    /* CLOCK_MONOTONIC; constant */
 
 	struct mounts mounts;
 	struct inode_table inodes;

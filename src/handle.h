@@ -17,8 +17,8 @@ struct inode;
 
 struct handle {
 	uint64_t id;
-	struct inode *inode; /* holds a reference */
-	int flags;	     /* of open(2) */
+	struct inode *inode;	     /* holds a reference */
+	int flags;		     /* of open(2) */
 	_Atomic uint64_t error_seen; /* sequence of the file's last error that this handle consumed */
 	_Atomic int flock_fd; /* an open file description for flock(2), or -1; made when first locked */
 	/* directories */
@@ -36,7 +36,7 @@ struct handle {
 struct handle_table {
 	pthread_mutex_t lock;
 	_Atomic(struct handle *) *_Atomic chunks[HANDLE_CHUNKS]; /* set once each */
-	uint64_t used;	     /* protected by lock; ids ever given out */
+	uint64_t used;						 /* protected by lock; ids ever given out */
 	uint64_t *unused;    /* protected by lock; a stack of ids given back */
 	size_t unused_count; /* protected by lock */
 	size_t unused_size;  /* protected by lock */

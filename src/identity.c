@@ -19,10 +19,10 @@ static const struct layout {
 	int high_word; /* the upper half of the inode number, or -1 */
 	int generation_word;
 } layouts[] = {
-	{0x01, 8, 0, -1, 1},  /* FILEID_INO32_GEN: ext2, ext3, ext4, small xfs, f2fs */
-	{0x81, 12, 0, 1, 2},  /* xfs with 64-bit inode numbers */
-	{0x01, 12, 1, 2, 0},  /* tmpfs */
-	{0x4d, 20, 0, 1, 4},  /* FILEID_BTRFS_WITHOUT_PARENT; the subvolume stands in words 2 and 3 */
+	{0x01, 8, 0, -1, 1}, /* FILEID_INO32_GEN: ext2, ext3, ext4, small xfs, f2fs */
+	{0x81, 12, 0, 1, 2}, /* xfs with 64-bit inode numbers */
+	{0x01, 12, 1, 2, 0}, /* tmpfs */
+	{0x4d, 20, 0, 1, 4}, /* FILEID_BTRFS_WITHOUT_PARENT; the subvolume stands in words 2 and 3 */
 };
 
 struct identity_key identity_of_statx(const struct statx *stx)
@@ -65,7 +65,8 @@ int identity_handle_new(int directory_fd, const char *name, int mount, struct id
 	int mount_id;
 
 	buffer.handle.handle_bytes = MAX_HANDLE_SZ;
-	if (name_to_handle_at(directory_fd, name, &buffer.handle, &mount_id, *name == '\0' ? AT_EMPTY_PATH : 0) < 0)
+	if (name_to_handle_at(directory_fd, name, &buffer.handle, &mount_id,
+			      *name == '\0' ? AT_EMPTY_PATH : 0) < 0)
 		return -errno;
 	handle = malloc(sizeof(*handle) + buffer.handle.handle_bytes);
 	if (handle == NULL)

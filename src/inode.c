@@ -23,8 +23,8 @@
 int inode_table_init(struct inode_table *table)
 {
 	for (int i = 0; i < 2 * INODE_SHARDS; i++) {
-		struct inode_shard *shard =
-			i < INODE_SHARDS ? &table->by_key[i] : &table->by_id[i - INODE_SHARDS];
+		struct inode_shard *shard = i < INODE_SHARDS ? &table->by_key[i]
+							     : &table->by_id[i - INODE_SHARDS];
 
 		pthread_mutex_init(&shard->lock, NULL);
 		shard->mask = BUCKETS_MIN - 1;
@@ -241,7 +241,8 @@ int inode_open(struct fs *fs, struct inode *inode, int flags)
 		if (inode->handle == NULL)
 			return -ESTALE;
 		do {
-			fd = identity_handle_open(fs->mounts.mount[inode->handle->mount].fd, inode->handle, flags);
+			fd = identity_handle_open(fs->mounts.mount[inode->handle->mount].fd, inode->handle,
+						  flags);
 		} while (fd < 0 && fd_cache_relieve(&fs->fds, -fd));
 		return fd;
 	}
@@ -341,7 +342,8 @@ struct inode *inode_known(struct fs *fs, int directory_fd, const char *name)
 	struct inode_shard *shard;
 	struct inode *inode;
 
-	if (statx(directory_fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | fs->statx_flags, STATX_WANTED, &stx) < 0)
+	if (statx(directory_fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | fs->statx_flags, STATX_WANTED,
+		  &stx) < 0)
 		return NULL;
 	key = identity_of_statx(&stx);
 	shard = key_shard_for(fs, &key);

@@ -25,22 +25,22 @@ struct file;
 struct fs;
 
 struct inode {
-	struct inode *key_next;	   /* protected by the key shard's lock */
-	struct inode *id_next;	   /* protected by the id shard's lock */
-	struct identity_key key;   /* constant */
-	uint64_t nodeid;	   /* constant */
-	uint64_t lookups;	   /* protected by the key shard's lock; the kernel's count */
-	_Atomic uint32_t refs;	   /* raised under the id shard's lock, or by who holds one */
-	mode_t type;		   /* S_IFMT bits; constant */
-	_Atomic bool sticky;	   /* its descriptors must not be closed: no name may lead back to it */
-	_Atomic bool write_only;   /* the daemon may open it for writing but not for reading */
-	bool indexed;		   /* protected by the key shard's lock; in the key table */
-	_Atomic bool covered;	   /* the directory that this very mount covers: shown empty */
+	struct inode *key_next;		/* protected by the key shard's lock */
+	struct inode *id_next;		/* protected by the id shard's lock */
+	struct identity_key key;	/* constant */
+	uint64_t nodeid;		/* constant */
+	uint64_t lookups;		/* protected by the key shard's lock; the kernel's count */
+	_Atomic uint32_t refs;		/* raised under the id shard's lock, or by who holds one */
+	mode_t type;			/* S_IFMT bits; constant */
+	_Atomic bool sticky;		/* its descriptors must not be closed: no name may lead back to it */
+	_Atomic bool write_only;	/* the daemon may open it for writing but not for reading */
+	bool indexed;			/* protected by the key shard's lock; in the key table */
+	_Atomic bool covered;		/* the directory that this very mount covers: shown empty */
 	struct identity_handle *handle; /* constant; NULL: the path descriptor is all there is */
 	struct fd_slot slots[FD_KINDS];
-	_Atomic(struct file *) file;  /* set once, by the first open; see file.h */
-	_Atomic bool queued;	      /* on fs->dirty, or taken off it and not looked at yet */
-	struct inode *dirty_next;     /* protected by fs->dirty_lock while queued */
+	_Atomic(struct file *) file; /* set once, by the first open; see file.h */
+	_Atomic bool queued;	     /* on fs->dirty, or taken off it and not looked at yet */
+	struct inode *dirty_next;    /* protected by fs->dirty_lock while queued */
 };
 
 #define INODE_SHARDS 64

@@ -76,8 +76,8 @@ static int make_kept(struct fs *fs, int directory_fd, const char *name, struct f
 		return result;
 	snprintf(number, sizeof(number), "%d", directory_fd);
 	do {
-		fd = *name != '\0' ? openat(directory_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC) :
-				     openat(fs->proc_fd, number, O_PATH | O_CLOEXEC);
+		fd = *name != '\0' ? openat(directory_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC)
+				   : openat(fs->proc_fd, number, O_PATH | O_CLOEXEC);
 	} while (fd < 0 && fd_cache_relieve(&fs->fds, errno));
 	if (fd < 0)
 		return -errno;
@@ -98,15 +98,15 @@ static int make(struct fs *fs, int directory_fd, const char *name, struct found 
 	struct inode *inode;
 
 	/* An object without a name may be out of reach of its handle, once nobody has it open. */
-	if (mount < 0 || stx->stx_nlink == 0 ||
-	    identity_handle_new(directory_fd, name, mount, &handle) < 0)
+	if (mount < 0 || stx->stx_nlink == 0 || identity_handle_new(directory_fd, name, mount, &handle) < 0)
 		return make_kept(fs, directory_fd, name, ret_found);
 	packed = identity_pack(handle);
 	if (packed == 0 || (uint32_t)packed != stx->stx_ino) {
 		/* Another object has the name by now, or the handle does not say which it belongs to. */
 		CLEANUP(close_fd) int fd = identity_handle_open(fs->mounts.mount[mount].fd, handle, O_PATH);
 
-		if (fd < 0 || statx(fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_WANTED, &ret_found->stx) < 0) {
+		if (fd < 0 ||
+		    statx(fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_WANTED, &ret_found->stx) < 0) {
 			free(handle);
 			return fd < 0 ? fd : -errno;
 		}
@@ -218,4 +218,3 @@ int inode_lookup_id(struct fs *fs, uint64_t nodeid, struct found *ret_found)
 	}
 	return lookup_at(fs, fd, "", ret_found);
 }
-

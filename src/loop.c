@@ -70,7 +70,8 @@ static void on_tick(uv_timer_t *timer)
 
 	if (loop->syncing > 0) {
 		if (!loop->late_said)
-			log_warning("a sync takes longer than its interval: %u files are not done", loop->syncing);
+			log_warning("a sync takes longer than its interval: %u files are not done",
+				    loop->syncing);
 		loop->late_said = true;
 		return;
 	}
@@ -120,8 +121,8 @@ static void on_end_signal(uv_signal_t *handle, int number)
 	}
 	for (struct inode *inode = sync_take(loop->fs); inode != NULL; inode = inode->dirty_next)
 		files++;
-	log_error("%s again: ending at once; %u files and %u being synced may not be on disk", strsignal(number),
-		  files, loop->syncing);
+	log_error("%s again: ending at once; %u files and %u being synced may not be on disk",
+		  strsignal(number), files, loop->syncing);
 	_exit(EXIT_LOOP);
 }
 

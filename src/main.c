@@ -161,7 +161,8 @@ static enum exit_code run(struct options *options, const char *program)
 	}
 	code = EXIT_SETUP;
 	if (fs->options.fsync == FSYNC_IGNORE)
-		log_warning("fsync=ignore: fsync is answered without syncing; a power cut loses what it promised");
+		log_warning("fsync=ignore: fsync is answered without syncing; a power cut loses what it "
+			    "promised");
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	if (guard_init() < 0) {

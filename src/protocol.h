@@ -8,7 +8,12 @@
  */
 
 #include <linux/fuse.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+struct request;
 
 #define PROTOCOL_TMPFILE 51
 #define PROTOCOL_STATX 52
@@ -97,5 +102,32 @@ struct protocol_statx_out {
 	uint64_t spare[2];
 	struct protocol_statx stat;
 };
+
+/* What the two sides of a connection said of themselves in INIT; zeroed before. */
+struct protocol {
+	_Atomic uint32_t kernel_minor;
+	_Atomic uint32_t library_minor;
+	_Atomic uint64_t offered; /* the kernel's capability bits, flags2 in the upper half */
+};
+
+/**
+ * protocol_prepare() - note what a request says beyond the library's knowledge, and rewrite it into what
+ * the library knows
+ * @buffer:  a request as read from the device, at least a header long; changed in place
+ * @request: zeroed but for the reply's memory; filled
+ *
+ * Return: the request's new length.
+ */
+size_t protocol_prepare(struct protocol *protocol, unsigned char *buffer, size_t length,
+			struct request *request);
+
+/**
+ * protocol_complete_init() - add the capabilities that the library does not know to its reply to INIT
+ * @reply:    struct fuse_init_out, changed in place
+ * @no_cache: ask for shared mappings of uncached files
+ *
+ * Return: false when the kernel cannot do what @no_cache asks for.
+ */
+bool protocol_complete_init(struct protocol *protocol, void *reply, size_t length, bool no_cache);
 
 #endif

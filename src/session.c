@@ -44,13 +44,11 @@ struct session {
 	int fd; /* the device; a duplicate of the library's */
 	unsigned worker_count;
 	pthread_t *workers;
-	atomic_bool *ended;	 /* by worker */
+	atomic_bool *ended; /* by worker */
 	_Atomic bool stopping;
 	_Atomic bool unmounted;
 	_Atomic int error;
-	_Atomic uint32_t minor; /* of the kernel's protocol */
-	_Atomic uint32_t library_minor; /* of the protocol the library speaks */
-	_Atomic uint64_t offered; /* capability bits of the kernel's INIT */
+	struct protocol protocol;
 	pthread_mutex_t forget_lock;
 	size_t forget_hand; /* protected by forget_lock; descriptor to go on from */
 };
@@ -62,30 +60,14 @@ struct request *request_current(void)
 	return &current;
 }
 
-/* Adds what the library does not know of to its reply to INIT. */
-static void complete_init(struct session *session, struct iovec *iov, int count)
+static void complete_init(struct session *session, const struct iovec *iov, int count)
 {
-	uint64_t offered = atomic_load(&session->offered);
-	uint64_t added = PROTOCOL_HANDLE_KILLPRIV_V2 | PROTOCOL_SETXATTR_EXT | PROTOCOL_CREATE_SUPP_GROUP;
-	struct fuse_init_out *out;
-	uint64_t flags;
+	bool no_cache = session->fs->options.cache == CACHE_NONE;
 
-	if (count != 2 || iov[1].iov_len < sizeof(*out))
-		return;
-	if (session->fs->options.cache == CACHE_NONE)
-		added |= PROTOCOL_DIRECT_IO_ALLOW_MMAP;
-	out = iov[1].iov_base;
-	atomic_store(&session->library_minor, out->minor);
-	flags = (uint64_t)out->flags2 << 32 | out->flags;
-	flags |= added & offered;
-	if (!(offered & PROTOCOL_INIT_EXT))
-		flags &= UINT32_MAX;
-	else
-		flags |= PROTOCOL_INIT_EXT;
-	out->flags = (uint32_t)flags;
-	out->flags2 = (uint32_t)(flags >> 32);
-	if (session->fs->options.cache == CACHE_NONE && !(offered & PROTOCOL_DIRECT_IO_ALLOW_MMAP))
-		log_warning("this kernel cannot map files under cache=none; mmap(MAP_SHARED) will fail there");
+	if (count == 2 &&
+	    !protocol_complete_init(&session->protocol, iov[1].iov_base, iov[1].iov_len, no_cache))
+		log_warning(
+			"this kernel cannot map files under cache=none; mmap(MAP_SHARED) will fail there");
 }
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
@@ -100,100 +82,6 @@ static ssize_t io_read(int fd, void *buffer, size_t length, void *userdata)
 {
 	(void)userdata;
 	return read(fd, buffer, length);
-}
-
-/* The supplementary groups among a request's extensions, which stand at its end. */
-static void note_groups(const unsigned char *buffer, size_t length, const struct protocol_header *header)
-{
-	size_t at = length - MIN(length, (size_t)header->total_extlen * 8);
-	struct protocol_ext_header ext;
-	uint32_t count;
-
-	for (; at + sizeof(ext) <= length; at += ext.size) {
-		memcpy(&ext, buffer + at, sizeof(ext));
-		if (ext.size < sizeof(ext) || at + ext.size > length)
-			return;
-		if (ext.type != PROTOCOL_EXT_GROUPS || ext.size < sizeof(ext) + sizeof(count))
-			continue;
-		memcpy(&count, buffer + at + sizeof(ext), sizeof(count));
-		count = MIN(count, REQUEST_GROUPS_MAX);
-		if (ext.size < sizeof(ext) + sizeof(count) * (1 + (size_t)count))
-			return;
-		current.group_count = count;
-		memcpy(current.groups, buffer + at + sizeof(ext) + sizeof(count), count * sizeof(uint32_t));
-	}
-}
-
-/* SETXATTR grew two fields in front of the name, which an older library takes for the name. */
-static size_t shorten_setxattr(unsigned char *buffer, size_t length)
-{
-	struct protocol_header *header = (struct protocol_header *)buffer;
-	size_t grown = sizeof(struct protocol_setxattr) - PROTOCOL_SETXATTR_OLD_SIZE;
-	unsigned char *old_end = buffer + sizeof(*header) + PROTOCOL_SETXATTR_OLD_SIZE;
-
-	if (length < sizeof(*header) + sizeof(struct protocol_setxattr))
-		return length;
-	memmove(old_end, old_end + grown, length - (size_t)(old_end + grown - buffer));
-	header->len -= (uint32_t)grown;
-	return length - grown;
-}
-
-/*
- * Fills struct request and rewrites what the library does not know into what it does. Returns the
- * request's new length.
- */
-static size_t prepare(struct session *session, unsigned char *buffer, size_t length)
-{
-	struct protocol_header *header = (struct protocol_header *)buffer;
-	void *argument = buffer + sizeof(*header);
-
-	current = (struct request){.opcode = header->opcode,
-				   .space = buffer + HEADER_SIZE,
-				   .space_size = MAX_WRITE};
-	switch (header->opcode) {
-	case FUSE_INIT: {
-		struct fuse_init_in *in = argument;
-
-		atomic_store(&session->minor, in->minor);
-		atomic_store(&session->offered, (uint64_t)in->flags2 << 32 | in->flags);
-		break;
-	}
-	case FUSE_WRITE:
-		current.kill_setid =
-			((struct fuse_write_in *)argument)->write_flags & PROTOCOL_WRITE_KILL_SUIDGID;
-		break;
-	case FUSE_OPEN:
-		current.kill_setid = ((struct fuse_open_in *)argument)->open_flags & PROTOCOL_OPEN_KILL_SUIDGID;
-		break;
-	case FUSE_SETATTR:
-		current.kill_setid =
-			((struct fuse_setattr_in *)argument)->valid & PROTOCOL_SETATTR_KILL_SUIDGID;
-		break;
-	case FUSE_SETXATTR:
-		current.acl_kill_setgid = ((struct protocol_setxattr *)argument)->setxattr_flags &
-					  PROTOCOL_SETXATTR_ACL_KILL_SGID;
-		if ((atomic_load(&session->offered) & PROTOCOL_SETXATTR_EXT) &&
-		    atomic_load(&session->library_minor) < PROTOCOL_MINOR_SETXATTR_EXT)
-			length = shorten_setxattr(buffer, length);
-		break;
-	case PROTOCOL_TMPFILE:
-		header->opcode = FUSE_CREATE;
-		current.anonymous = true;
-		/* fall through */
-	case FUSE_CREATE:
-		current.kill_setid =
-			((struct fuse_create_in *)argument)->open_flags & PROTOCOL_OPEN_KILL_SUIDGID;
-		break;
-	case PROTOCOL_STATX:
-		header->opcode = FUSE_GETATTR;
-		current.wants_statx = true;
-		break;
-	default:
-		break;
-	}
-	if (header->total_extlen > 0)
-		note_groups(buffer, length, header);
-	return length;
 }
 
 /* One request. Returns false when the worker should end. */
@@ -216,7 +104,8 @@ static bool serve_one(struct session *session, unsigned char *buffer)
 	}
 	if ((size_t)length < sizeof(struct protocol_header))
 		return true;
-	request.size = prepare(session, buffer, (size_t)length);
+	current = (struct request){.space = buffer + HEADER_SIZE, .space_size = MAX_WRITE};
+	request.size = protocol_prepare(&session->protocol, buffer, (size_t)length, &current);
 	fuse_session_process_buf(session->fuse, &request);
 	current.opcode = 0;
 	return true;
@@ -348,7 +237,8 @@ int session_mount(struct session *session)
 	if (fuse_session_mount(session->fuse, fs->mount_path) < 0)
 		return -EIO;
 	session->fd = dup(fuse_session_fd(session->fuse));
-	if (session->fd < 0 || fuse_session_custom_io(session->fuse, &io, fuse_session_fd(session->fuse)) < 0 ||
+	if (session->fd < 0 ||
+	    fuse_session_custom_io(session->fuse, &io, fuse_session_fd(session->fuse)) < 0 ||
 	    mounted_device(fs, &dev) < 0) {
 		fuse_session_unmount(session->fuse);
 		return -EIO;
@@ -458,7 +348,8 @@ void session_unmount(struct session *session)
 	}
 	if (umount2(fs->mount_path, UMOUNT_NOFOLLOW) < 0) {
 		if (errno == EBUSY)
-			log_info("'%s' is busy: detached, open files there end with ENOTCONN", fs->mount_path);
+			log_info("'%s' is busy: detached, open files there end with ENOTCONN",
+				 fs->mount_path);
 		if (umount2(fs->mount_path, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)
 			fuse_session_unmount(session->fuse); /* fusermount3, for ordinary users */
 	}
@@ -467,7 +358,8 @@ void session_unmount(struct session *session)
 
 int session_flush_clients(struct session *session)
 {
-	CLEANUP(close_fd) int fd = open(session->fs->mount_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
+	CLEANUP(close_fd)
+	int fd = open(session->fs->mount_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
 	struct stat info;
 
 	if (fd < 0 || fstat(fd, &info) < 0 || info.st_dev != atomic_load(&session->fs->own_dev))
@@ -515,7 +407,8 @@ void session_ask_to_forget(struct session *session)
 	prune.count = (uint32_t)count;
 	iov[2].iov_len = count * sizeof(nodeids[0]);
 	header.len = (uint32_t)(sizeof(header) + sizeof(prune) + iov[2].iov_len);
-	if (atomic_load(&session->minor) >= PROTOCOL_MINOR_PRUNE && writev(session->fd, iov, 3) >= 0)
+	if (atomic_load(&session->protocol.kernel_minor) >= PROTOCOL_MINOR_PRUNE &&
+	    writev(session->fd, iov, 3) >= 0)
 		return;
 	/* An older kernel: let it drop its caches of names and inodes that nobody uses. */
 	for (size_t i = 0; i < count; i++)

@@ -46,8 +46,8 @@ static inline pthread_mutex_t *lock_mutex(pthread_mutex_t *mutex)
 
 /* Hold MUTEX until the end of the enclosing block. */
 #define LOCK_SCOPE_NAME(line) lock_scope_##line
-#define LOCK_SCOPE_LINE(mutex, line)                                                                          \
-	CLEANUP(unlock_mutex)                                                                                 \
+#define LOCK_SCOPE_LINE(mutex, line)                                                                         \
+	CLEANUP(unlock_mutex)                                                                                \
 	__attribute__((unused)) pthread_mutex_t *LOCK_SCOPE_NAME(line) = lock_mutex(mutex)
 #define LOCK_SCOPE_EXPAND(mutex, line) LOCK_SCOPE_LINE(mutex, line)
 #define LOCK_SCOPE(mutex) LOCK_SCOPE_EXPAND(mutex, __LINE__)

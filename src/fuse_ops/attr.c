@@ -35,25 +35,27 @@ static void reply_statx(fuse_req_t req, const struct statx *stx)
 	struct protocol_statx_out out = {
 		.attr_valid = (uint64_t)timeout,
 		.attr_valid_nsec = (uint32_t)((timeout - (double)(uint64_t)timeout) * 1e9),
-		.stat = {
-			.mask = stx->stx_mask,
-			.blksize = stx->stx_blksize,
-			.attributes = stx->stx_attributes,
-			.attributes_mask = stx->stx_attributes_mask,
-			.nlink = stx->stx_nlink,
-			.uid = stx->stx_uid,
-			.gid = stx->stx_gid,
-			.mode = stx->stx_mode,
-			.ino = inode_number(fs, makedev(stx->stx_dev_major, stx->stx_dev_minor), stx->stx_ino),
-			.size = stx->stx_size,
-			.blocks = stx->stx_blocks,
-			.atime = sx_time(&stx->stx_atime),
-			.btime = sx_time(&stx->stx_btime),
-			.ctime = sx_time(&stx->stx_ctime),
-			.mtime = sx_time(&stx->stx_mtime),
-			.rdev_major = stx->stx_rdev_major,
-			.rdev_minor = stx->stx_rdev_minor,
-		},
+		.stat =
+			{
+				.mask = stx->stx_mask,
+				.blksize = stx->stx_blksize,
+				.attributes = stx->stx_attributes,
+				.attributes_mask = stx->stx_attributes_mask,
+				.nlink = stx->stx_nlink,
+				.uid = stx->stx_uid,
+				.gid = stx->stx_gid,
+				.mode = stx->stx_mode,
+				.ino = inode_number(fs, makedev(stx->stx_dev_major, stx->stx_dev_minor),
+						    stx->stx_ino),
+				.size = stx->stx_size,
+				.blocks = stx->stx_blocks,
+				.atime = sx_time(&stx->stx_atime),
+				.btime = sx_time(&stx->stx_btime),
+				.ctime = sx_time(&stx->stx_ctime),
+				.mtime = sx_time(&stx->stx_mtime),
+				.rdev_major = stx->stx_rdev_major,
+				.rdev_minor = stx->stx_rdev_minor,
+			},
 	};
 
 	fuse_reply_buf(req, (const char *)&out, sizeof(out));
@@ -85,12 +87,22 @@ void op_getattr(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 		reply_attributes(req, &stx);
 }
 
-static int set_owner(int fd, const struct stat *attr, int to_set)
+static int set_owner(fuse_req_t req, int fd, const struct stat *attr, int to_set)
 {
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct stat info;
+	int result;
 	uid_t uid = to_set & FUSE_SET_ATTR_UID ? attr->st_uid : (uid_t)-1;
 	gid_t gid = to_set & FUSE_SET_ATTR_GID ? attr->st_gid : (gid_t)-1;
 
-	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	if (fstat(fd, &info) < 0)
+		return -errno;
+	/* The kernel always says that set-id bits go here; in truth root and the file's group keep a
+	 * set-group-id bit without group execution. */
+	creds_keep_setid(op_fs(req), ctx->uid == 0 || ctx->gid == info.st_gid);
+	result = fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	creds_keep_setid(op_fs(req), true);
+	return result;
 }
 
 /* A descriptor opened with O_PATH takes no fchmod(2); its link in /proc does. */
@@ -157,11 +169,9 @@ static int set_attributes(fuse_req_t req, struct inode *inode, const struct stat
 		result = inode_fd(fs, inode, FD_PATH, &use);
 	if (file != NULL)
 		file_change_begin(file, use.fd);
-	/* With a new owner the kernel always says that set-id bits go, although a privileged caller keeps a
-	 * set-group-id bit without group execution. */
-	creds_keep_setid(fs, !(to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) || fuse_req_ctx(req)->uid == 0);
+	creds_keep_setid(fs, true);
 	if (result == 0 && to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
-		result = set_owner(use.fd, attr, to_set);
+		result = set_owner(req, use.fd, attr, to_set);
 	if (result == 0 && to_set & FUSE_SET_ATTR_MODE)
 		result = set_mode(fs, use.fd, attr->st_mode);
 	if (result == 0 && to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |

@@ -44,7 +44,8 @@ static int may_reset(struct fs *fs, uid_t uid)
 	return uid == 0 || uid == stx.stx_uid ? 0 : -EPERM;
 }
 
-int control_set(struct fs *fs, struct inode *inode, const char *name, const char *value, size_t size, uid_t uid)
+int control_set(struct fs *fs, struct inode *inode, const char *name, const char *value, size_t size,
+		uid_t uid)
 {
 	static const char reset[] = "reset";
 	int result;

@@ -23,7 +23,8 @@ static void place_leave(struct place *place)
 	fd_use_end(&place->parent);
 }
 
-static int place_enter(fuse_req_t req, fuse_ino_t parent, struct inode **ret_directory, struct place *ret_place)
+static int place_enter(fuse_req_t req, fuse_ino_t parent, struct inode **ret_directory,
+		       struct place *ret_place)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct fs *fs = op_fs(req);
@@ -40,7 +41,8 @@ static int place_enter(fuse_req_t req, fuse_ino_t parent, struct inode **ret_dir
 		return -EBUSY;
 	result = inode_fd(fs, directory, FD_PATH, &ret_place->parent);
 	if (result == 0)
-		result = creds_become(fs, ctx->uid, ctx->gid, ctx->umask, request_current(), &ret_place->creds);
+		result = creds_become(fs, ctx->uid, ctx->gid, ctx->umask, request_current(),
+				      &ret_place->creds);
 	return result;
 }
 
@@ -144,7 +146,8 @@ static int open_existing(struct fs *fs, int parent_fd, const char *name, int fla
 }
 
 /* Makes the file, and returns a descriptor that its inode can be found by. */
-static int create_file(struct fs *fs, int parent_fd, const char *name, mode_t mode, int flags, bool *ret_created)
+static int create_file(struct fs *fs, int parent_fd, const char *name, mode_t mode, int flags,
+		       bool *ret_created)
 {
 	int fd;
 
@@ -153,7 +156,8 @@ static int create_file(struct fs *fs, int parent_fd, const char *name, mode_t mo
 		if (request_current()->anonymous)
 			fd = openat(parent_fd, ".", O_TMPFILE | O_RDWR | (flags & O_EXCL) | O_CLOEXEC, mode);
 		else
-			fd = openat(parent_fd, name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, mode);
+			fd = openat(parent_fd, name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC,
+				    mode);
 	} while (fd < 0 && fd_cache_relieve(&fs->fds, errno));
 	if (fd >= 0)
 		return fd;

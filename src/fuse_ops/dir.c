@@ -99,8 +99,8 @@ static bool is_dots(const char *name)
 }
 
 /* One entry into the reply; returns its size, larger than @space when it does not fit. */
-static size_t add_entry(fuse_req_t req, struct handle *handle, const struct dirent64 *entry, bool plus, char *to,
-			size_t space)
+static size_t add_entry(fuse_req_t req, struct handle *handle, const struct dirent64 *entry, bool plus,
+			char *to, size_t space)
 {
 	struct fs *fs = op_fs(req);
 	struct fuse_entry_param param = {0};

@@ -46,7 +46,8 @@ void op_ioctl(fuse_req_t req, fuse_ino_t nodeid, unsigned command, void *arg, st
 		return;
 	if (in_size > 0)
 		memcpy(&value, in, in_size);
-	result = S_ISREG(inode->type) || S_ISDIR(inode->type) ? inode_fd(op_fs(req), inode, FD_READ, &use) : -ENOTTY;
+	result = S_ISREG(inode->type) || S_ISDIR(inode->type) ? inode_fd(op_fs(req), inode, FD_READ, &use)
+							      : -ENOTTY;
 	if (result == 0 && ioctl(use.fd, command, &value) < 0)
 		result = -errno;
 	fd_use_end(&use);

@@ -197,7 +197,8 @@ static bool make_ready(struct lock_wait *wait)
 
 	event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
 	LOCK_SCOPE(&wait->fs->wait_lock);
-	if (wait->cancelled || wait->fs->waits_cancelled || timer_create(CLOCK_MONOTONIC, &event, &wait->nudge) < 0)
+	if (wait->cancelled || wait->fs->waits_cancelled ||
+	    timer_create(CLOCK_MONOTONIC, &event, &wait->nudge) < 0)
 		return false;
 	wait->ready = true;
 	return true;
@@ -318,7 +319,8 @@ void op_setlk(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi, stru
 		fuse_reply_err(req, 0);
 		return;
 	}
-	wait = (struct lock_wait){.fs = open.fs, .inode = open.inode, .file = open.file, .req = req, .lock = *lock};
+	wait = (struct lock_wait){
+		.fs = open.fs, .inode = open.inode, .file = open.file, .req = req, .lock = *lock};
 	result = owner_get(&open, fi->lock_owner, (uint32_t)lock->l_pid, &wait.owner);
 	if (result == 0) {
 		wait.fd = wait.owner->fd;

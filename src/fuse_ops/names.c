@@ -10,7 +10,6 @@
 #include "creds.h"
 #include "fuse_ops/ops.h"
 
-
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fs *fs = op_fs(req);

@@ -42,11 +42,13 @@ static void set_cache_flags(struct fs *fs, struct inode *inode, struct file *fil
 	}
 }
 
-static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, int flags, struct stat *ret_info)
+static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, int flags,
+			struct stat *ret_info)
 {
 	CLEANUP(creds_restore) struct creds creds = {0};
 	struct fs *fs = op_fs(req);
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct statx stx;
 	int result = inode_fd(fs, inode, writes(flags) || (flags & O_TRUNC) ? FD_WRITE : FD_READ, &use);
 
 	if (result < 0)
@@ -62,8 +64,11 @@ static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, 
 			return result;
 		mapping_resized(&file->mapping, 0);
 	}
-	if (fstat(use.fd, ret_info) < 0)
+	if (statx(use.fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_BASIC_STATS, &stx) < 0)
 		return -errno;
+	identity_stat(&stx, ret_info);
+	atomic_store_explicit(&file->direct_access, stx.stx_attributes & STATX_ATTR_DAX,
+			      memory_order_relaxed);
 	return 0;
 }
 

@@ -103,7 +103,8 @@ bool op_changes(fuse_req_t req)
 	return false;
 }
 
-bool op_begin_open(fuse_req_t req, fuse_ino_t nodeid, const struct fuse_file_info *fi, struct open_file *ret_open)
+bool op_begin_open(fuse_req_t req, fuse_ino_t nodeid, const struct fuse_file_info *fi,
+		   struct open_file *ret_open)
 {
 	ret_open->fs = op_fs(req);
 	ret_open->inode = op_begin(req, nodeid);
@@ -140,7 +141,8 @@ void op_become_writer(fuse_req_t req, int fd, bool keeps, struct creds *ret_cred
 
 	*ret_creds = (struct creds){0};
 	if (!keeps && fstat(fd, &info) == 0 && (info.st_mode & (S_ISGID | S_IXGRP)) == S_ISGID &&
-	    creds_become(op_fs(req), ctx->uid, ctx->gid, 0, request_current(), ret_creds) == 0 && ret_creds->changed)
+	    creds_become(op_fs(req), ctx->uid, ctx->gid, 0, request_current(), ret_creds) == 0 &&
+	    ret_creds->changed)
 		return;
 	creds_keep_setid(op_fs(req), keeps);
 }

@@ -65,7 +65,8 @@ struct open_file {
  * op_begin_open() - inode, file and handle of a request on an open file; answers with ESTALE or EBADF and
  * returns false where there are none
  */
-bool op_begin_open(fuse_req_t req, fuse_ino_t nodeid, const struct fuse_file_info *fi, struct open_file *ret_open);
+bool op_begin_open(fuse_req_t req, fuse_ino_t nodeid, const struct fuse_file_info *fi,
+		   struct open_file *ret_open);
 
 /** op_open_handle() - open a regular inode for the kernel: what OPEN and CREATE share
  * @created: it was made by this very request, with nothing cached of it
@@ -93,7 +94,8 @@ bool control_is_reserved(const char *name);
 ssize_t control_get(struct fs *fs, struct inode *inode, const char *name, char **ret_value);
 
 /** control_set() - set a reserved attribute. Return: 0 or -errno. */
-int control_set(struct fs *fs, struct inode *inode, const char *name, const char *value, size_t size, uid_t uid);
+int control_set(struct fs *fs, struct inode *inode, const char *name, const char *value, size_t size,
+		uid_t uid);
 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_forget(fuse_req_t req, fuse_ino_t nodeid, uint64_t lookups);
@@ -110,8 +112,8 @@ void op_link(fuse_req_t req, fuse_ino_t nodeid, fuse_ino_t parent, const char *n
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi);
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
-void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name,
-	       unsigned flags);
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+	       const char *new_name, unsigned flags);
 void op_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
 void op_flush(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
 void op_release(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
@@ -123,13 +125,15 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 		  struct fuse_file_info *fi);
 void op_lseek(fuse_req_t req, fuse_ino_t nodeid, off_t offset, int whence, struct fuse_file_info *fi);
 void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct fuse_file_info *in_fi,
-			fuse_ino_t out, off_t out_offset, struct fuse_file_info *out_fi, size_t length, int flags);
+			fuse_ino_t out, off_t out_offset, struct fuse_file_info *out_fi, size_t length,
+			int flags);
 void op_opendir(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
 void op_readdir(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struct fuse_file_info *fi);
 void op_readdirplus(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struct fuse_file_info *fi);
 void op_releasedir(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
 void op_fsyncdir(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi);
-void op_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char *value, size_t size, int flags);
+void op_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char *value, size_t size,
+		 int flags);
 void op_getxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, size_t size);
 void op_listxattr(fuse_req_t req, fuse_ino_t nodeid, size_t size);
 void op_removexattr(fuse_req_t req, fuse_ino_t nodeid, const char *name);

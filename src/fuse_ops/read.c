@@ -40,7 +40,8 @@ static void touch_access_time(const struct open_file *open, int fd, const struct
 }
 
 /* pread(2) until @length bytes, the end of the file or an error; an error after some bytes is theirs. */
-static ssize_t read_by_call(const struct open_file *open, int fd, unsigned char *to, size_t length, uint64_t offset)
+static ssize_t read_by_call(const struct open_file *open, int fd, unsigned char *to, size_t length,
+			    uint64_t offset)
 {
 	size_t done = 0;
 

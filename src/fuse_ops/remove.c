@@ -51,8 +51,8 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	remove_name(req, parent, name, AT_REMOVEDIR);
 }
 
-void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name,
-	       unsigned flags)
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+	       const char *new_name, unsigned flags)
 {
 	CLEANUP(fd_use_end) struct fd_use from = FD_USE_NONE;
 	CLEANUP(fd_use_end) struct fd_use to = FD_USE_NONE;

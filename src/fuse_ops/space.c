@@ -36,7 +36,8 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 		uint64_t end = MAX((uint64_t)offset + (uint64_t)length, (uint64_t)info.st_size);
 
 		/* Collapsing and inserting move everything behind the offset. */
-		result = sync_note_write(open.fs, open.inode, open.file, (uint64_t)offset, end - (uint64_t)offset);
+		result = sync_note_write(open.fs, open.inode, open.file, (uint64_t)offset,
+					 end - (uint64_t)offset);
 		mapping_resized(&open.file->mapping, (uint64_t)info.st_size);
 	}
 	fd_use_end(&use);
@@ -68,7 +69,8 @@ void op_lseek(fuse_req_t req, fuse_ino_t nodeid, off_t offset, int whence, struc
 }
 
 void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct fuse_file_info *in_fi,
-			fuse_ino_t out, off_t out_offset, struct fuse_file_info *out_fi, size_t length, int flags)
+			fuse_ino_t out, off_t out_offset, struct fuse_file_info *out_fi, size_t length,
+			int flags)
 {
 	CLEANUP(fd_use_end) struct fd_use from = FD_USE_NONE;
 	CLEANUP(fd_use_end) struct fd_use to = FD_USE_NONE;
@@ -94,7 +96,8 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 		file_change_end(target.file, to.fd);
 	}
 	if (result == 0)
-		result = sync_note_write(target.fs, target.inode, target.file, (uint64_t)start, (uint64_t)copied);
+		result = sync_note_write(target.fs, target.inode, target.file, (uint64_t)start,
+					 (uint64_t)copied);
 	fd_use_end(&from);
 	fd_use_end(&to);
 	if (result < 0)

@@ -53,8 +53,8 @@ static ssize_t write_by_call(int fd, const char *data, size_t size, uint64_t off
 	ssize_t put;
 
 	do {
-		put = flags == 0 ? pwrite(fd, data, size, (off_t)offset) :
-				   pwritev2(fd, &iov, 1, (off_t)offset, flags);
+		put = flags == 0 ? pwrite(fd, data, size, (off_t)offset)
+				 : pwritev2(fd, &iov, 1, (off_t)offset, flags);
 	} while (put < 0 && errno == EINTR);
 	return put < 0 ? -errno : put;
 }
@@ -68,7 +68,8 @@ static bool loses_privileges(int fd, const struct stat *info)
 }
 
 /* Stores what lies inside the file; returns how many bytes that were. The rest is for pwrite(2). */
-static size_t write_by_windows(const struct open_file *open, int fd, const char *data, size_t size, uint64_t offset)
+static size_t write_by_windows(const struct open_file *open, int fd, const char *data, size_t size,
+			       uint64_t offset)
 {
 	struct window_source source = {.fd = fd, .writable = true, .growing = true, .store = true};
 	struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
@@ -152,8 +153,8 @@ static struct extent written_extent(const struct open_file *open, const struct f
 	struct extent extent = {offset, offset + length};
 	struct stat info;
 
-	if (fi->writepage || !(fi->flags & O_APPEND) ||
-	    inode_fd(open->fs, open->inode, FD_WRITE, &use) < 0 || fstat(use.fd, &info) < 0)
+	if (fi->writepage || !(fi->flags & O_APPEND) || inode_fd(open->fs, open->inode, FD_WRITE, &use) < 0 ||
+	    fstat(use.fd, &info) < 0)
 		return extent;
 	extent.end = MAX(extent.end, (uint64_t)info.st_size);
 	extent.start = MIN(extent.start, (uint64_t)info.st_size - MIN((uint64_t)info.st_size, length));
@@ -185,7 +186,8 @@ void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, 
 	put = write_file(req, &open, data, size, (uint64_t)offset, fi, &synced);
 	if (put > 0 && !synced) {
 		extent = written_extent(&open, fi, (uint64_t)offset, (uint64_t)put);
-		result = sync_note_write(open.fs, open.inode, open.file, extent.start, extent.end - extent.start);
+		result = sync_note_write(open.fs, open.inode, open.file, extent.start,
+					 extent.end - extent.start);
 	}
 	if (result == -ENOMEM)
 		result = sync_instead(&open);

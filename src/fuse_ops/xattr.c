@@ -114,7 +114,8 @@ static int clear_setgid(const struct link *link)
 	return chmod(link->path, info.st_mode & 07777 & ~(mode_t)S_ISGID) < 0 ? -errno : 0;
 }
 
-void op_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char *value, size_t size, int flags)
+void op_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char *value, size_t size,
+		 int flags)
 {
 	CLEANUP(link_end) struct link link = {.use = FD_USE_NONE};
 	struct fs *fs = op_fs(req);

@@ -7,19 +7,15 @@
  * it meanwhile), makes room in the cache, maps and publishes. A window that is too short, because the
  * file has grown, or mapped from the wrong kind of descriptor is killed and replaced: it stays mapped
  * for those who have pinned it and goes with its last pin.
- *
- * A window dies exactly once: WINDOW_DEAD is set under cache->lock, and whoever brings the state to
- * DEAD with no pins (the killer or the last unpin) unmaps it.
- */
+ * */
 #include "mapping/cache.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#define WINDOW_DEAD 0x80000000u
+#include "mapping/windows.h"
+
 #define TABLE_SLOTS_MIN 4
 #define RESIDENCY_CHUNK ((size_t)4096) /* pages asked of one mincore(2) */
 
@@ -30,163 +26,6 @@ struct window_table {
 	size_t used; /* slots that were ever set; protected by mapping->lock */
 	_Atomic(struct window *) slot[];
 };
-
-static size_t window_limit(void)
-{
-	unsigned long maps = 65530; /* DEFAULT_MAX_MAP_COUNT */
-	FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
-
-	if (file != NULL) {
-		if (fscanf(file, "%lu", &maps) != 1)
-			maps = 65530;
-		fclose(file);
-	}
-	return maps / 2 > 16 ? maps / 2 : 16;
-}
-
-int window_cache_init(struct window_cache *cache, uint64_t window_size, uint64_t max_mapped)
-{
-	memset(cache, 0, sizeof(*cache));
-	cache->window_size = window_size;
-	cache->max_mapped = max_mapped;
-	cache->max_windows = window_limit();
-	cache->lru.lru_next = cache->lru.lru_previous = &cache->lru;
-	return -pthread_mutex_init(&cache->lock, NULL);
-}
-
-void window_cache_fini(struct window_cache *cache)
-{
-	for (struct window *window = cache->all, *next; window != NULL; window = next) {
-		next = window->all_next;
-		free(window);
-	}
-	pthread_mutex_destroy(&cache->lock);
-}
-
-static void lru_remove_locked(struct window *window)
-{
-	window->lru_previous->lru_next = window->lru_next;
-	window->lru_next->lru_previous = window->lru_previous;
-}
-
-static void lru_insert_locked(struct window_cache *cache, struct window *window)
-{
-	window->lru_next = cache->lru.lru_next;
-	window->lru_previous = &cache->lru;
-	window->lru_next->lru_previous = window;
-	cache->lru.lru_next = window;
-}
-
-/* The window is dead and unpinned: nobody else touches it. */
-static void window_bury(struct window *window)
-{
-	struct window_cache *cache = window->cache;
-
-	munmap(window->bytes, window->length);
-	atomic_fetch_sub(&cache->inside, (int64_t)atomic_load(&window->inside));
-	LOCK_SCOPE(&cache->lock);
-	cache->count--;
-	cache->mapped -= window->length;
-	window->lru_next = cache->unused;
-	cache->unused = window;
-}
-
-/* The caller has it pinned; the last unpin buries it. */
-static void window_kill_locked(struct window *window)
-{
-	uint32_t before = atomic_fetch_or(&window->state, WINDOW_DEAD);
-
-	assert(!(before & WINDOW_DEAD) && before > 0);
-	lru_remove_locked(window);
-}
-
-/*
- * Takes the least recently used unpinned window out of the cache, or returns NULL. A window touched
- * since the last pass gets a second chance.
- */
-static struct window *evict_one_locked(struct window_cache *cache)
-{
-	for (size_t tries = 2 * cache->count + 1; tries > 0; tries--) {
-		struct window *window = cache->lru.lru_previous;
-		uint32_t unpinned = 0;
-
-		if (window == &cache->lru)
-			return NULL;
-		if (atomic_exchange_explicit(&window->touched, false, memory_order_relaxed) ||
-		    !atomic_compare_exchange_strong(&window->state, &unpinned, WINDOW_DEAD)) {
-			lru_remove_locked(window);
-			lru_insert_locked(cache, window);
-			continue;
-		}
-		lru_remove_locked(window);
-		return window;
-	}
-	return NULL;
-}
-
-static bool over_limit_locked(const struct window_cache *cache, size_t length)
-{
-	return cache->count + 1 > cache->max_windows ||
-	       (cache->max_mapped != 0 && cache->mapped + length > cache->max_mapped);
-}
-
-/* Lets one window go. False: all are pinned, or there is none. */
-static bool cache_evict(struct window_cache *cache)
-{
-	struct window *victim;
-
-	pthread_mutex_lock(&cache->lock);
-	victim = evict_one_locked(cache);
-	pthread_mutex_unlock(&cache->lock);
-	if (victim == NULL)
-		return false;
-	tally_add(&cache->tally, WINDOW_EVICTIONS, 1);
-	window_bury(victim);
-	return true;
-}
-
-/* Counts a window of @length bytes in and returns an unused struct for it. */
-static int cache_reserve(struct window_cache *cache, size_t length, struct window **ret_window)
-{
-	struct window *window;
-
-	for (;;) {
-		pthread_mutex_lock(&cache->lock);
-		if (!over_limit_locked(cache, length))
-			break;
-		pthread_mutex_unlock(&cache->lock);
-		if (!cache_evict(cache))
-			return -ENOMEM;
-	}
-	window = cache->unused;
-	if (window != NULL) {
-		cache->unused = window->lru_next;
-	} else {
-		window = calloc(1, sizeof(*window));
-		if (window == NULL) {
-			pthread_mutex_unlock(&cache->lock);
-			return -ENOMEM;
-		}
-		window->cache = cache;
-		atomic_init(&window->state, WINDOW_DEAD);
-		window->all_next = cache->all;
-		cache->all = window;
-	}
-	cache->count++;
-	cache->mapped += length;
-	pthread_mutex_unlock(&cache->lock);
-	*ret_window = window;
-	return 0;
-}
-
-static void cache_unreserve(struct window_cache *cache, size_t length, struct window *window)
-{
-	LOCK_SCOPE(&cache->lock);
-	cache->count--;
-	cache->mapped -= length;
-	window->lru_next = cache->unused;
-	cache->unused = window;
-}
 
 int mapping_init(struct mapping *mapping, struct window_cache *cache)
 {
@@ -220,29 +59,6 @@ static bool window_is(const struct window *window, const struct mapping *mapping
 {
 	return atomic_load_explicit(&window->owner, memory_order_relaxed) == mapping &&
 	       atomic_load_explicit(&window->index, memory_order_relaxed) == index;
-}
-
-void window_unpin(struct window_pin *pin)
-{
-	struct window *window = pin->window;
-
-	if (window == NULL)
-		return;
-	pin->window = NULL;
-	if (atomic_fetch_sub(&window->state, 1) == (WINDOW_DEAD | 1))
-		window_bury(window);
-}
-
-/* Pins the window if it lives. */
-static bool window_try_pin(struct window *window)
-{
-	uint32_t state = atomic_load_explicit(&window->state, memory_order_relaxed);
-
-	while (!(state & WINDOW_DEAD)) {
-		if (atomic_compare_exchange_weak(&window->state, &state, state + 1))
-			return true;
-	}
-	return false;
 }
 
 /* Returns the living window of @index with a pin on it, or NULL. */
@@ -281,8 +97,7 @@ static void window_count_inside(struct window *window, uint64_t size)
 	uint64_t inside = size <= window->offset ? 0 : MIN(size - window->offset, window->length);
 	uint64_t before = atomic_exchange_explicit(&window->inside, inside, memory_order_relaxed);
 
-	atomic_fetch_add_explicit(&window->cache->inside, (int64_t)(inside - before),
-				  memory_order_relaxed);
+	atomic_fetch_add_explicit(&window->cache->inside, (int64_t)(inside - before), memory_order_relaxed);
 }
 
 static void pin_bytes(struct window *window, const struct window_source *source, uint64_t offset,
@@ -301,8 +116,8 @@ static void pin_bytes(struct window *window, const struct window_source *source,
 }
 
 /* Where the window that holds @offset starts and how far it should reach. */
-static void window_span(const struct window_cache *cache, const struct window_source *source,
-			uint64_t offset, uint64_t *ret_start, uint64_t *ret_length)
+static void window_span(const struct window_cache *cache, const struct window_source *source, uint64_t offset,
+			uint64_t *ret_start, uint64_t *ret_length)
 {
 	uint64_t end = page_round_up(MAX(source->size, offset + 1));
 
@@ -364,7 +179,8 @@ insert:
 
 		if (old == NULL)
 			table->used++;
-		else if (old != window && atomic_load_explicit(&old->owner, memory_order_relaxed) == mapping &&
+		else if (old != window &&
+			 atomic_load_explicit(&old->owner, memory_order_relaxed) == mapping &&
 			 !(atomic_load(&old->state) & WINDOW_DEAD))
 			continue;
 		atomic_store_explicit(&table->slot[slot], window, memory_order_release);
@@ -386,7 +202,7 @@ static int map_bytes(struct window_cache *cache, const struct window_source *sou
 			*ret_bytes = bytes;
 			return 0;
 		}
-		if (mapping_errno_find(CALL_MMAP, error)->action != ACTION_EVICT || !cache_evict(cache))
+		if (mapping_errno_find(CALL_MMAP, error)->action != ACTION_EVICT || !window_evict(cache))
 			return -error;
 	}
 }
@@ -402,12 +218,12 @@ static int window_map_locked(struct mapping *mapping, const struct window_source
 	window_span(cache, source, offset, &start, &length);
 	if (length > SIZE_MAX / 2 || start + length > INT64_MAX)
 		return -EOVERFLOW;
-	result = cache_reserve(cache, (size_t)length, &window);
+	result = window_reserve(cache, (size_t)length, &window);
 	if (result < 0)
 		return result;
 	result = map_bytes(cache, source, start, (size_t)length, &window->bytes);
 	if (result < 0) {
-		cache_unreserve(cache, (size_t)length, window);
+		window_unreserve(cache, (size_t)length, window);
 		return result;
 	}
 	window->offset = start;
@@ -419,29 +235,13 @@ static int window_map_locked(struct mapping *mapping, const struct window_source
 	result = table_insert_locked(mapping, window, index);
 	if (result < 0) {
 		munmap(window->bytes, window->length);
-		cache_unreserve(cache, (size_t)length, window);
+		window_unreserve(cache, (size_t)length, window);
 		return result;
 	}
-	/* Published to the table already, but dead until its identity and its pin are in place. */
-	LOCK_SCOPE(&cache->lock);
-	atomic_store_explicit(&window->owner, mapping, memory_order_relaxed);
-	atomic_store_explicit(&window->index, index, memory_order_relaxed);
-	lru_insert_locked(cache, window);
-	atomic_store_explicit(&window->state, 1, memory_order_release);
+	/* The table names it already; it is dead until its identity and the pin are in place. */
+	window_publish(window, mapping, index);
 	*ret_window = window;
 	return 0;
-}
-
-/* The window, pinned by the caller, is not what is wanted: out with it, at its last unpin. */
-static void window_replace(struct window *window)
-{
-	struct window_pin pin = {.window = window};
-
-	pthread_mutex_lock(&window->cache->lock);
-	if (!(atomic_load(&window->state) & WINDOW_DEAD))
-		window_kill_locked(window);
-	pthread_mutex_unlock(&window->cache->lock);
-	window_unpin(&pin);
 }
 
 static int mapping_pin_slow(struct mapping *mapping, const struct window_source *source, uint64_t index,
@@ -506,8 +306,7 @@ static struct window *next_window_locked(struct mapping *mapping, size_t *slot)
 	for (; table != NULL && *slot <= table->mask; (*slot)++) {
 		struct window *window = atomic_load_explicit(&table->slot[*slot], memory_order_acquire);
 
-		if (window == NULL ||
-		    atomic_load_explicit(&window->owner, memory_order_relaxed) != mapping ||
+		if (window == NULL || atomic_load_explicit(&window->owner, memory_order_relaxed) != mapping ||
 		    !window_try_pin(window))
 			continue;
 		/* A struct that came back to this mapping may still stand in the slot of its former life. */

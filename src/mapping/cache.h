@@ -28,10 +28,10 @@ struct window_table;
 
 struct window {
 	struct window_cache *cache; /* constant for the life of the struct */
-	_Atomic uint32_t state; /* pins, and WINDOW_DEAD; the flag is set under cache->lock only */
-	_Atomic bool touched;	/* pinned since the eviction last passed by */
-	_Atomic bool storable;	/* mapped PROT_WRITE too; protected by owner->lock for writing */
-	_Atomic uint64_t inside; /* mapped bytes that lie inside the file, as last seen */
+	_Atomic uint32_t state;	    /* pins, and WINDOW_DEAD; the flag is set under cache->lock only */
+	_Atomic bool touched;	    /* pinned since the eviction last passed by */
+	_Atomic bool storable;	    /* mapped PROT_WRITE too; protected by owner->lock for writing */
+	_Atomic uint64_t inside;    /* mapped bytes that lie inside the file, as last seen */
 	_Atomic(struct mapping *) owner;
 	_Atomic uint64_t index;
 	/* constant from publication to the last unpin */

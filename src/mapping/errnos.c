@@ -48,8 +48,7 @@ static const struct mapping_errno table[] = {
 	{CALL_MLOCK, EINVAL, "EINVAL", "the range wraps around", ACTION_REPORT},
 	{CALL_MLOCK, ENOMEM, "ENOMEM", "more than RLIMIT_MEMLOCK, or part of the range is not mapped",
 	 ACTION_REPORT},
-	{CALL_MLOCK, EPERM, "EPERM", "locking needs CAP_IPC_LOCK or a RLIMIT_MEMLOCK above 0",
-	 ACTION_REPORT},
+	{CALL_MLOCK, EPERM, "EPERM", "locking needs CAP_IPC_LOCK or a RLIMIT_MEMLOCK above 0", ACTION_REPORT},
 	{CALL_MLOCK, 0, "unknown", "mlock failed for a reason its manual does not name", ACTION_REPORT},
 };
 

@@ -338,7 +338,7 @@ image() {
 			IMAGE_ERROR="mkfs.$fs is missing"
 			return 1
 		}
-		file=$(mktemp "$WORK/image.XXXXXX")
+		file=$IMAGE.image
 		truncate -s "$size" "$file"
 		"mkfs.$fs" -q "$@" "$file" >"$WORK/mkfs.log" 2>&1 || {
 			IMAGE_ERROR="mkfs.$fs: $(tail -n 1 "$WORK/mkfs.log")"
@@ -348,6 +348,13 @@ image() {
 	fi
 	images+=("$IMAGE")
 	chmod 755 "$IMAGE"
+}
+
+# drop_image: unmount and remove the newest image
+drop_image() {
+	umount "$IMAGE" || fail "umount $IMAGE"
+	rm -f "$IMAGE.image"
+	unset 'images[-1]'
 }
 
 # use_image_as_backing: BACKING and NATIVE below IMAGE

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The windows of all files together: which structs there are, which windows live, and which goes when there
+ * is no room. A window dies exactly once: WINDOW_DEAD is set under cache->lock, and whoever brings the
+ * state to DEAD with no pins (the eviction or the last unpin) unmaps it.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "mapping/cache.h"
+#include "mapping/windows.h"
+
+static size_t window_limit(void)
+{
+	unsigned long maps = 65530; /* DEFAULT_MAX_MAP_COUNT */
+	FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+
+	if (file != NULL) {
+		if (fscanf(file, "%lu", &maps) != 1)
+			maps = 65530;
+		fclose(file);
+	}
+	return maps / 2 > 16 ? maps / 2 : 16;
+}
+
+int window_cache_init(struct window_cache *cache, uint64_t window_size, uint64_t max_mapped)
+{
+	memset(cache, 0, sizeof(*cache));
+	cache->window_size = window_size;
+	cache->max_mapped = max_mapped;
+	cache->max_windows = window_limit();
+	cache->lru.lru_next = cache->lru.lru_previous = &cache->lru;
+	return -pthread_mutex_init(&cache->lock, NULL);
+}
+
+void window_cache_fini(struct window_cache *cache)
+{
+	for (struct window *window = cache->all, *next; window != NULL; window = next) {
+		next = window->all_next;
+		free(window);
+	}
+	pthread_mutex_destroy(&cache->lock);
+}
+
+static void lru_remove_locked(struct window *window)
+{
+	window->lru_previous->lru_next = window->lru_next;
+	window->lru_next->lru_previous = window->lru_previous;
+}
+
+static void lru_insert_locked(struct window_cache *cache, struct window *window)
+{
+	window->lru_next = cache->lru.lru_next;
+	window->lru_previous = &cache->lru;
+	window->lru_next->lru_previous = window;
+	cache->lru.lru_next = window;
+}
+
+/* The window is dead and unpinned: nobody else touches it. */
+static void window_bury(struct window *window)
+{
+	struct window_cache *cache = window->cache;
+
+	munmap(window->bytes, window->length);
+	atomic_fetch_sub(&cache->inside, (int64_t)atomic_load(&window->inside));
+	LOCK_SCOPE(&cache->lock);
+	cache->count--;
+	cache->mapped -= window->length;
+	window->lru_next = cache->unused;
+	cache->unused = window;
+}
+
+/* The caller has it pinned; the last unpin buries it. */
+static void window_kill_locked(struct window *window)
+{
+	uint32_t before = atomic_fetch_or(&window->state, WINDOW_DEAD);
+
+	assert(!(before & WINDOW_DEAD) && before > 0);
+	lru_remove_locked(window);
+}
+
+/*
+ * Takes the least recently used unpinned window out of the cache, or returns NULL. A window touched
+ * since the last pass gets a second chance.
+ */
+static struct window *evict_one_locked(struct window_cache *cache)
+{
+	for (size_t tries = 2 * cache->count + 1; tries > 0; tries--) {
+		struct window *window = cache->lru.lru_previous;
+		uint32_t unpinned = 0;
+
+		if (window == &cache->lru)
+			return NULL;
+		if (atomic_exchange_explicit(&window->touched, false, memory_order_relaxed) ||
+		    !atomic_compare_exchange_strong(&window->state, &unpinned, WINDOW_DEAD)) {
+			lru_remove_locked(window);
+			lru_insert_locked(cache, window);
+			continue;
+		}
+		lru_remove_locked(window);
+		return window;
+	}
+	return NULL;
+}
+
+static bool over_limit_locked(const struct window_cache *cache, size_t length)
+{
+	return cache->count + 1 > cache->max_windows ||
+	       (cache->max_mapped != 0 && cache->mapped + length > cache->max_mapped);
+}
+
+bool window_evict(struct window_cache *cache)
+{
+	struct window *victim;
+
+	pthread_mutex_lock(&cache->lock);
+	victim = evict_one_locked(cache);
+	pthread_mutex_unlock(&cache->lock);
+	if (victim == NULL)
+		return false;
+	tally_add(&cache->tally, WINDOW_EVICTIONS, 1);
+	window_bury(victim);
+	return true;
+}
+
+int window_reserve(struct window_cache *cache, size_t length, struct window **ret_window)
+{
+	struct window *window;
+
+	for (;;) {
+		pthread_mutex_lock(&cache->lock);
+		if (!over_limit_locked(cache, length))
+			break;
+		pthread_mutex_unlock(&cache->lock);
+		if (!window_evict(cache))
+			return -ENOMEM;
+	}
+	window = cache->unused;
+	if (window != NULL) {
+		cache->unused = window->lru_next;
+	} else {
+		window = calloc(1, sizeof(*window));
+		if (window == NULL) {
+			pthread_mutex_unlock(&cache->lock);
+			return -ENOMEM;
+		}
+		window->cache = cache;
+		atomic_init(&window->state, WINDOW_DEAD);
+		window->all_next = cache->all;
+		cache->all = window;
+	}
+	cache->count++;
+	cache->mapped += length;
+	pthread_mutex_unlock(&cache->lock);
+	*ret_window = window;
+	return 0;
+}
+
+void window_unreserve(struct window_cache *cache, size_t length, struct window *window)
+{
+	LOCK_SCOPE(&cache->lock);
+	cache->count--;
+	cache->mapped -= length;
+	window->lru_next = cache->unused;
+	cache->unused = window;
+}
+
+void window_publish(struct window *window, struct mapping *owner, uint64_t index)
+{
+	LOCK_SCOPE(&window->cache->lock);
+	atomic_store_explicit(&window->owner, owner, memory_order_relaxed);
+	atomic_store_explicit(&window->index, index, memory_order_relaxed);
+	lru_insert_locked(window->cache, window);
+	atomic_store_explicit(&window->state, 1, memory_order_release);
+}
+
+void window_unpin(struct window_pin *pin)
+{
+	struct window *window = pin->window;
+
+	if (window == NULL)
+		return;
+	pin->window = NULL;
+	if (atomic_fetch_sub(&window->state, 1) == (WINDOW_DEAD | 1))
+		window_bury(window);
+}
+
+bool window_try_pin(struct window *window)
+{
+	uint32_t state = atomic_load_explicit(&window->state, memory_order_relaxed);
+
+	while (!(state & WINDOW_DEAD)) {
+		if (atomic_compare_exchange_weak(&window->state, &state, state + 1))
+			return true;
+	}
+	return false;
+}
+
+void window_replace(struct window *window)
+{
+	struct window_pin pin = {.window = window};
+
+	pthread_mutex_lock(&window->cache->lock);
+	if (!(atomic_load(&window->state) & WINDOW_DEAD))
+		window_kill_locked(window);
+	pthread_mutex_unlock(&window->cache->lock);
+	window_unpin(&pin);
+}

@@ -146,6 +146,18 @@ bool file_cache_valid(struct file *file, const struct stat *now, bool writes)
 	return valid;
 }
 
+bool file_recheck(struct file *file, const struct stat *now)
+{
+	bool changed;
+
+	LOCK_SCOPE(&file->lock);
+	if (!file->seen || file->changes > 0)
+		return false;
+	changed = changed_by_others_locked(file, now);
+	remember_locked(file, now);
+	return changed;
+}
+
 void file_change_begin(struct file *file, int fd)
 {
 	struct stat now;

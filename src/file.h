@@ -42,6 +42,7 @@ struct file {
 	bool seen_racy;	    /* protected by lock; a later change may leave the same time stamps */
 	unsigned changes;   /* protected by lock; by the mount, begun and not ended */
 	int64_t foreign_ns; /* protected by lock; CLOCK_MONOTONIC of the last foreign change noticed */
+	uint64_t checked;   /* of the last round of revalidate_open_files(), which alone uses it */
 	struct timespec seen_mtime;	/* protected by lock */
 	struct timespec seen_ctime;	/* protected by lock */
 	off_t seen_size;		/* protected by lock */
@@ -96,6 +97,12 @@ void file_drop_writing(struct fs *fs, struct inode *inode, struct file *file);
  * were the page dropped in between, the next read would fetch the bytes of before the write and keep them.
  */
 bool file_cache_valid(struct file *file, const struct stat *now, bool writes);
+
+/**
+ * file_recheck() - has somebody else changed the file since the last look?
+ * @now: fstat(2) of the backing file, remembered from here on
+ */
+bool file_recheck(struct file *file, const struct stat *now);
 
 /**
  * file_change_begin() - the mount is about to change the file or its attributes

@@ -90,6 +90,22 @@ struct handle *handle_find(struct handle_table *table, uint64_t id)
 	return slot == NULL ? NULL : atomic_load_explicit(slot, memory_order_acquire);
 }
 
+uint64_t handle_table_next(struct handle_table *table, uint64_t after, void (*reference)(struct inode *inode),
+			   struct inode **ret_inode)
+{
+	LOCK_SCOPE(&table->lock);
+	for (uint64_t id = after + 1; id <= table->used; id++) {
+		struct handle *handle = handle_find(table, id);
+
+		if (handle == NULL)
+			continue;
+		reference(handle->inode);
+		*ret_inode = handle->inode;
+		return id;
+	}
+	return 0;
+}
+
 /* Remembers an id for the next handle; without memory for that the id is never used again. */
 static void give_id_back_locked(struct handle_table *table, uint64_t id)
 {
@@ -107,8 +123,8 @@ static void give_id_back_locked(struct handle_table *table, uint64_t id)
 
 void handle_free(struct handle_table *table, struct handle *handle)
 {
-	atomic_store(slot_of(table, handle->id), NULL);
 	pthread_mutex_lock(&table->lock);
+	atomic_store(slot_of(table, handle->id), NULL);
 	give_id_back_locked(table, handle->id);
 	pthread_mutex_unlock(&table->lock);
 	atomic_fetch_sub(&table->count, 1);

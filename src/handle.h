@@ -60,6 +60,17 @@ int handle_new(struct handle_table *table, struct inode *inode, int flags, struc
 /** handle_find() - the handle of an id, or NULL */
 struct handle *handle_find(struct handle_table *table, uint64_t id);
 
+/**
+ * handle_table_next() - the inode of the next open handle, with a reference
+ * @after:     id to go on from; 0 to begin
+ * @reference: takes the reference, while the handle cannot go away
+ *
+ * Locks:  table->lock.
+ * Return: the id to go on from, or 0 past the last.
+ */
+uint64_t handle_table_next(struct handle_table *table, uint64_t after, void (*reference)(struct inode *inode),
+			   struct inode **ret_inode);
+
 /** handle_free() - give the id back; closes its descriptors; the reference on the inode is the caller's */
 void handle_free(struct handle_table *table, struct handle *handle);
 

@@ -19,16 +19,22 @@
 
 #include "fs.h"
 #include "log.h"
+#include "revalidate.h"
 #include "session.h"
 #include "sync.h"
 
 #define EXIT_LOOP 7
+#define REVALIDATE_MS 1000
 
 struct loop {
 	struct fs *fs;
 	uv_loop_t uv;
 	uv_thread_t thread;
 	uv_timer_t tick;
+	uv_timer_t look;
+	uv_work_t looking;
+	bool look_running; /* loop thread only */
+	uint64_t round;	   /* of looking; changed while it does not run */
 	uv_signal_t terminate, interrupt, hangup;
 	uv_async_t stop;
 	uv_async_t forget;
@@ -91,6 +97,30 @@ static void on_tick(uv_timer_t *timer)
 		loop->syncing++;
 		uv_queue_work(&loop->uv, &work->work, sync_one, sync_one_done);
 	}
+}
+
+static void look(uv_work_t *request)
+{
+	struct loop *loop = request->data;
+
+	revalidate_open_files(loop->fs, loop->round);
+}
+
+static void look_done(uv_work_t *request, int status)
+{
+	(void)status;
+	((struct loop *)request->data)->look_running = false;
+}
+
+static void on_look(uv_timer_t *timer)
+{
+	struct loop *loop = timer->data;
+
+	if (loop->look_running || atomic_load(&loop->fs->handle_table.count) == 0)
+		return;
+	loop->look_running = true;
+	loop->round++;
+	uv_queue_work(&loop->uv, &loop->looking, look, look_done);
 }
 
 static void shut_down(uv_work_t *request)
@@ -197,9 +227,11 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 		return result;
 	}
 	loop->fs = fs;
+	loop->look.data = loop->looking.data = loop;
 	loop->tick.data = loop->terminate.data = loop->interrupt.data = loop->hangup.data = loop;
 	loop->stop.data = loop->forget.data = loop->shutdown.data = loop->forgetting.data = loop;
 	uv_timer_init(&loop->uv, &loop->tick);
+	uv_timer_init(&loop->uv, &loop->look);
 	uv_async_init(&loop->uv, &loop->stop, on_stop);
 	uv_async_init(&loop->uv, &loop->forget, on_forget);
 	uv_signal_init(&loop->uv, &loop->terminate);
@@ -210,6 +242,8 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	uv_signal_start(&loop->hangup, on_hangup, SIGHUP);
 	if (fs->options.sync == SYNC_PERIODIC)
 		uv_timer_start(&loop->tick, on_tick, interval, interval);
+	if (fs->options.cache == CACHE_AUTO)
+		uv_timer_start(&loop->look, on_look, REVALIDATE_MS, REVALIDATE_MS);
 	result = uv_thread_create(&loop->thread, loop_run, loop);
 	if (result < 0) {
 		/* The loop never ran: close what was opened and let it go. */

@@ -373,6 +373,11 @@ void session_forget_attributes(struct session *session, uint64_t nodeid)
 	fuse_lowlevel_notify_inval_inode(session->fuse, nodeid, -1, 0);
 }
 
+void session_forget_content(struct session *session, uint64_t nodeid)
+{
+	fuse_lowlevel_notify_inval_inode(session->fuse, nodeid, 0, 0);
+}
+
 /* The next inodes that are kept by descriptor, from where the last call stopped. */
 static size_t oldest_kept(struct session *session, uint64_t *nodeids, size_t wanted)
 {

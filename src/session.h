@@ -65,6 +65,13 @@ int session_flush_clients(struct session *session);
 void session_forget_attributes(struct session *session, uint64_t nodeid);
 
 /**
+ * session_forget_content() - have the kernel drop what it cached of a file's bytes and attributes
+ *
+ * From a thread that is no worker.
+ */
+void session_forget_content(struct session *session, uint64_t nodeid);
+
+/**
  * session_ask_to_forget() - have the kernel drop entries whose inodes are kept by descriptor
  *
  * From a thread that is no worker.

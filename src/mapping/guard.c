@@ -49,6 +49,9 @@ int guard_init(void)
 }
 
 #ifdef SANITIZED
+/* A sanitizer runs handlers with every signal blocked, whatever was asked for. */
+#define SAVE_MASK 1
+
 /* The bytes of a file are shared with other processes; a race on them is the client's business and a
  * sanitizer must not see it. An instrumented memcpy() would show it. */
 static void copy_bytes(void *to, const void *from, size_t length)
@@ -64,6 +67,8 @@ static void copy_bytes(void *to, const void *from, size_t length)
 #endif
 }
 #else
+#define SAVE_MASK 0
+
 static void copy_bytes(void *to, const void *from, size_t length)
 {
 	memcpy(to, from, length);
@@ -77,7 +82,7 @@ int guarded_copy(void *to, const void *from, size_t length)
 {
 	sigjmp_buf here;
 
-	if (sigsetjmp(here, 0) != 0)
+	if (sigsetjmp(here, SAVE_MASK) != 0)
 		return -EFAULT;
 	armed = &here;
 	copy_bytes(to, from, length);

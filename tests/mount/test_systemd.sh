@@ -314,7 +314,7 @@ the_automount_unit_mounts_at_the_first_look() {
 	[ -c /dev/autofs ] || { echo 'this kernel has no autofs'; exit 77; }
 	systemctl start mnt-example.automount
 	not mounted /mnt/example
-	equal content example "$(cat /mnt/example/file)"
+	equal content example "$(timeout --signal=KILL 10 cat /mnt/example/file)"
 	mounted /mnt/example
 	systemctl stop mnt-example.automount mnt-example.mount
 	soon not mounted /mnt/example

@@ -112,16 +112,22 @@ static int64_t clock_ns(clockid_t clock)
 static void remember_locked(struct file *file, const struct stat *now)
 {
 	file->seen = true;
+	file->suspect = false;
 	file->seen_racy = clock_ns(CLOCK_REALTIME_COARSE) - timespec_ns(&now->st_mtim) < RACY_NS;
 	file->seen_size = now->st_size;
 	file->seen_mtime = now->st_mtim;
 	file->seen_ctime = now->st_ctim;
 }
 
+static bool differs_locked(const struct file *file, const struct stat *now)
+{
+	return file->seen && file->changes == 0 &&
+	       (file->seen_size != now->st_size || !timespec_equal(&file->seen_mtime, &now->st_mtim));
+}
+
 static bool changed_by_others_locked(struct file *file, const struct stat *now)
 {
-	bool changed = file->seen && file->changes == 0 &&
-		       (file->seen_size != now->st_size || !timespec_equal(&file->seen_mtime, &now->st_mtim));
+	bool changed = differs_locked(file, now);
 
 	if (changed)
 		file->foreign_ns = clock_ns(CLOCK_MONOTONIC);
@@ -131,31 +137,43 @@ static bool changed_by_others_locked(struct file *file, const struct stat *now)
 	       (file->foreign_ns != 0 && clock_ns(CLOCK_MONOTONIC) - file->foreign_ns < FOREIGN_NS);
 }
 
-bool file_cache_valid(struct file *file, const struct stat *now, bool writes)
+bool file_cache_valid(struct file *file, int fd, bool writes)
 {
 	bool others_write, valid;
+	struct stat now;
 
+	/* Looked at under the lock: a change of the mount's own that ended in between would pass for one
+	 * of somebody else. */
 	LOCK_SCOPE(&file->lock);
+	if (fstat(fd, &now) < 0)
+		return false;
 	others_write = atomic_load(&file->writers) > (writes ? 1 : 0) || file->changes > 0;
-	valid = !changed_by_others_locked(file, now);
+	valid = !changed_by_others_locked(file, &now);
 	/* Not a sure sign of a change, or none of its bytes: heeded where dropping is without danger. */
 	if (valid && !others_write)
-		valid = file->seen && !file->seen_racy && timespec_equal(&file->seen_ctime, &now->st_ctim);
+		valid = file->seen && !file->seen_racy && timespec_equal(&file->seen_ctime, &now.st_ctim);
 	if (file->changes == 0)
-		remember_locked(file, now);
+		remember_locked(file, &now);
 	return valid;
 }
 
-bool file_recheck(struct file *file, const struct stat *now)
+bool file_recheck(struct file *file, int fd)
 {
-	bool changed;
+	struct stat now;
 
 	LOCK_SCOPE(&file->lock);
-	if (!file->seen || file->changes > 0)
+	if (!file->seen || file->changes > 0 || fstat(fd, &now) < 0)
 		return false;
-	changed = changed_by_others_locked(file, now);
-	remember_locked(file, now);
-	return changed;
+	if (!differs_locked(file, &now)) {
+		file->suspect = false;
+		return false;
+	}
+	file->suspect = !file->suspect;
+	if (file->suspect)
+		return false;
+	changed_by_others_locked(file, &now);
+	remember_locked(file, &now);
+	return true;
 }
 
 void file_change_begin(struct file *file, int fd)

@@ -42,6 +42,7 @@ struct file {
 	bool seen_racy;	    /* protected by lock; a later change may leave the same time stamps */
 	unsigned changes;   /* protected by lock; by the mount, begun and not ended */
 	int64_t foreign_ns; /* protected by lock; CLOCK_MONOTONIC of the last foreign change noticed */
+	bool suspect;	    /* protected by lock; found different by the last file_recheck() */
 	uint64_t checked;   /* of the last round of revalidate_open_files(), which alone uses it */
 	struct timespec seen_mtime;	/* protected by lock */
 	struct timespec seen_ctime;	/* protected by lock */
@@ -90,19 +91,22 @@ void file_drop_writing(struct fs *fs, struct inode *inode, struct file *file);
 
 /**
  * file_cache_valid() - may the kernel keep what it cached of this file?
- * @now:    fstat(2) of the backing file, which is remembered as what the kernel knows from here on
+ * @fd:     open backing file, borrowed; what it looks like now is what the kernel knows from here on
  * @writes: the handle being opened is counted among the writers already
  *
  * The cache goes for changes of others only. The kernel copies a write into its cache before it sends it:
  * were the page dropped in between, the next read would fetch the bytes of before the write and keep them.
  */
-bool file_cache_valid(struct file *file, const struct stat *now, bool writes);
+bool file_cache_valid(struct file *file, int fd, bool writes);
 
 /**
- * file_recheck() - has somebody else changed the file since the last look?
- * @now: fstat(2) of the backing file, remembered from here on
+ * file_recheck() - has somebody else changed the file, and did no open take notice of it?
+ * @fd: open backing file, borrowed
+ *
+ * True in the second call that finds the same difference: an open that comes between them has dealt with
+ * it already, and need not be disturbed.
  */
-bool file_recheck(struct file *file, const struct stat *now);
+bool file_recheck(struct file *file, int fd);
 
 /**
  * file_change_begin() - the mount is about to change the file or its attributes

@@ -28,7 +28,7 @@ struct inode {
 	struct inode *key_next;		/* protected by the key shard's lock */
 	struct inode *id_next;		/* protected by the id shard's lock */
 	struct identity_key key;	/* constant */
-	uint64_t nodeid;		/* constant */
+	_Atomic uint64_t nodeid;	/* constant once published; 0 before */
 	uint64_t lookups;		/* protected by the key shard's lock; the kernel's count */
 	_Atomic uint32_t refs;		/* raised under the id shard's lock, or by who holds one */
 	mode_t type;			/* S_IFMT bits; constant */

@@ -62,7 +62,6 @@ static enum exit_code daemonize(int *ret_ready)
 	}
 	if (child == 0) {
 		close(pipes[0]);
-		setsid();
 		*ret_ready = pipes[1];
 		return EXIT_FINE;
 	}
@@ -83,6 +82,9 @@ static void announce(const struct fs *fs, int ready)
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	log_to_syslog();
+	/* Only now: below an automount point nobody but the process group that systemd started may look
+	 * at MOUNTPOINT while it is being mounted. */
+	setsid();
 	if (chdir("/") < 0)
 		log_warning("chdir '/': %s", strerror(errno));
 	if (null >= 0) {

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "revalidate.h"
 
-#include <sys/stat.h>
-
 #include "file.h"
 #include "fs.h"
 #include "session.h"
@@ -11,13 +9,12 @@ static void revalidate(struct fs *fs, struct inode *inode, uint64_t round)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct file *file = file_peek(inode);
-	struct stat now;
 
 	/* A directory, or a file that another of its handles led to. */
 	if (file == NULL || file->checked == round)
 		return;
 	file->checked = round;
-	if (inode_fd(fs, inode, FD_PATH, &use) == 0 && fstat(use.fd, &now) == 0 && file_recheck(file, &now))
+	if (inode_fd(fs, inode, FD_PATH, &use) == 0 && file_recheck(file, use.fd))
 		session_forget_content(fs->session, inode->nodeid);
 }
 

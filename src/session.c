@@ -391,8 +391,8 @@ static size_t oldest_kept(struct session *session, uint64_t *nodeids, size_t wan
 
 		session->forget_hand = (session->forget_hand + 1) % fds->capacity;
 		if (owner->slot != NULL && owner->kind == FD_PATH && inode->handle == NULL &&
-		    inode != session->fs->root)
-			nodeids[found++] = inode->nodeid;
+		    inode != session->fs->root && atomic_load(&inode->nodeid) != 0)
+			nodeids[found++] = atomic_load(&inode->nodeid);
 	}
 	return found;
 }

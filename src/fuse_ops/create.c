@@ -39,6 +39,7 @@ static int place_enter(fuse_req_t req, fuse_ino_t parent, struct inode **ret_dir
 		return -EROFS;
 	if (atomic_load(&directory->covered))
 		return -EBUSY;
+	creds_keep_setid(fs, true);
 	result = inode_fd(fs, directory, FD_PATH, &ret_place->parent);
 	if (result == 0)
 		result = creds_become(fs, ctx->uid, ctx->gid, ctx->umask, request_current(),

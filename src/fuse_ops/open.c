@@ -23,8 +23,8 @@ static bool honors_fsync(const struct fs *fs)
 }
 
 /* What the kernel may do with the pages it has cached of this file. */
-static void set_cache_flags(struct fs *fs, struct inode *inode, struct file *file, bool created,
-			    const struct stat *info, struct fuse_file_info *fi)
+static void set_cache_flags(struct fs *fs, struct inode *inode, struct file *file, bool created, int fd,
+			    struct fuse_file_info *fi)
 {
 	switch (fs->options.cache) {
 	case CACHE_NONE:
@@ -34,7 +34,7 @@ static void set_cache_flags(struct fs *fs, struct inode *inode, struct file *fil
 		fi->keep_cache = 1;
 		break;
 	case CACHE_AUTO:
-		fi->keep_cache = file_cache_valid(file, info, writes(fi->flags));
+		fi->keep_cache = file_cache_valid(file, fd, writes(fi->flags));
 		/* Changed behind us: the size the kernel remembers is as old as the pages it drops. */
 		if (!fi->keep_cache && !created)
 			session_forget_attributes(fs->session, inode->nodeid);
@@ -42,13 +42,14 @@ static void set_cache_flags(struct fs *fs, struct inode *inode, struct file *fil
 	}
 }
 
-static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, int flags,
-			struct stat *ret_info)
+static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, bool created,
+			struct fuse_file_info *fi)
 {
 	CLEANUP(creds_restore) struct creds creds = {0};
 	struct fs *fs = op_fs(req);
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct statx stx;
+	int flags = fi->flags;
 	int result = inode_fd(fs, inode, writes(flags) || (flags & O_TRUNC) ? FD_WRITE : FD_READ, &use);
 
 	if (result < 0)
@@ -64,11 +65,10 @@ static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, 
 			return result;
 		mapping_resized(&file->mapping, 0);
 	}
-	if (statx(use.fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_BASIC_STATS, &stx) < 0)
-		return -errno;
-	identity_stat(&stx, ret_info);
-	atomic_store_explicit(&file->direct_access, stx.stx_attributes & STATX_ATTR_DAX,
-			      memory_order_relaxed);
+	if (writes(flags) && statx(use.fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_TYPE, &stx) == 0)
+		atomic_store_explicit(&file->direct_access, stx.stx_attributes & STATX_ATTR_DAX,
+				      memory_order_relaxed);
+	set_cache_flags(fs, inode, file, created, use.fd, fi);
 	return 0;
 }
 
@@ -77,7 +77,6 @@ int op_open_handle(fuse_req_t req, struct inode *inode, bool created, struct fus
 	struct fs *fs = op_fs(req);
 	struct handle *handle;
 	struct file *file;
-	struct stat info;
 	int result = file_get(fs, inode, &file);
 
 	if (result < 0)
@@ -88,7 +87,7 @@ int op_open_handle(fuse_req_t req, struct inode *inode, bool created, struct fus
 	inode_ref(inode);
 	/* An opener first: from here on nobody lets the descriptor for writing go. */
 	file_open(file, handle);
-	result = open_backing(req, inode, file, fi->flags, &info);
+	result = open_backing(req, inode, file, created, fi);
 	if (result < 0) {
 		op_close_handle(fs, handle->id);
 		return result;
@@ -96,7 +95,6 @@ int op_open_handle(fuse_req_t req, struct inode *inode, bool created, struct fus
 	if ((fi->flags & O_TRUNC) && !writes(fi->flags))
 		file_drop_writing(fs, inode, file);
 	fi->fh = handle->id;
-	set_cache_flags(fs, inode, file, created, &info, fi);
 	return 0;
 }
 

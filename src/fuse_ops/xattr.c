@@ -131,6 +131,8 @@ void op_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char
 	}
 	if (!op_changes(req))
 		return;
+	/* An access ACL is a mode as well. */
+	creds_keep_setid(fs, true);
 	result = link_to(fs, inode, &link);
 	if (result == 0 && setxattr(link.path, name, value, size, flags) < 0)
 		result = -errno;

@@ -30,6 +30,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	/* The kernel would drop what it cached whenever mtime moves, for the mount's own writes as well, and
 	 * with it what another process has written and not sent yet; see file_cache_valid(). */
 	want(conn, FUSE_CAP_AUTO_INVAL_DATA, false);
+	/* Truncating in OPEN lets dirty mapped pages be written back between our truncation and the kernel's
+	 * own of its cache: what was cut off would come back. A SETATTR holds write-back off. */
+	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false);
 	/* The pieces of a large O_DIRECT append would come in any order. */
 	want(conn, FUSE_CAP_ASYNC_DIO, false);
 	/* always: a new size alone drops nothing. */

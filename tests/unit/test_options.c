@@ -720,6 +720,22 @@ START_TEST(timeouts_are_seconds_from_zero_up)
 }
 END_TEST
 
+/* cache=none means no cache of sizes and names either, wherever it stands, unless that was asked for. */
+START_TEST(cache_none_turns_off_the_timeouts_that_were_not_given)
+{
+	accept("cache=none,negative_timeout=3");
+	ck_assert_double_eq(options.attr_timeout_s, 0);
+	ck_assert_double_eq(options.entry_timeout_s, 0);
+	ck_assert_double_eq(options.negative_timeout_s, 3);
+	accept("attr_timeout=1,cache=none");
+	ck_assert_double_eq(options.attr_timeout_s, 1);
+	ck_assert_double_eq(options.entry_timeout_s, 0);
+	accept("cache=none,cache=auto");
+	ck_assert_double_eq(options.attr_timeout_s, 1);
+	ck_assert_double_eq(options.entry_timeout_s, 1);
+}
+END_TEST
+
 /* A number of seconds with hundreds of digits is infinite to a double. */
 START_TEST(an_endless_timeout_is_out_of_range)
 {
@@ -1069,6 +1085,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, intervals_outside_10ms_to_1d_are_refused);
 	tcase_add_test(tests, malformed_intervals_are_refused);
 	tcase_add_test(tests, timeouts_are_seconds_from_zero_up);
+	tcase_add_test(tests, cache_none_turns_off_the_timeouts_that_were_not_given);
 	tcase_add_test(tests, an_endless_timeout_is_out_of_range);
 	tcase_add_test(tests, max_threads_ranges_from_1_to_1024);
 	tcase_add_test(tests, idle_needs_its_action);

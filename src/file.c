@@ -137,24 +137,46 @@ static bool changed_by_others_locked(struct file *file, const struct stat *now)
 	       (file->foreign_ns != 0 && clock_ns(CLOCK_MONOTONIC) - file->foreign_ns < FOREIGN_NS);
 }
 
-bool file_cache_valid(struct file *file, int fd, bool writes)
+/* Was the caller told of a change just before? Then this is its second try. */
+static bool was_told_locked(struct file *file, pid_t caller)
 {
-	bool others_write, valid;
+	for (int i = 0; i < FILE_TOLD; i++) {
+		if (file->told[i] == caller) {
+			file->told[i] = 0;
+			return true;
+		}
+	}
+	return false;
+}
+
+enum cache_verdict file_cache_judge(struct file *file, int fd, bool writes, pid_t caller)
+{
+	bool others_write, told, tell, valid;
 	struct stat now;
 
 	/* Looked at under the lock: a change of the mount's own that ended in between would pass for one
 	 * of somebody else. */
 	LOCK_SCOPE(&file->lock);
+	told = was_told_locked(file, caller);
 	if (fstat(fd, &now) < 0)
-		return false;
+		return VERDICT_DROP;
 	others_write = atomic_load(&file->writers) > (writes ? 1 : 0) || file->changes > 0;
+	tell = differs_locked(file, &now) && !told;
 	valid = !changed_by_others_locked(file, &now);
 	/* Not a sure sign of a change, or none of its bytes: heeded where dropping is without danger. */
 	if (valid && !others_write)
 		valid = file->seen && !file->seen_racy && timespec_equal(&file->seen_ctime, &now.st_ctim);
 	if (file->changes == 0)
 		remember_locked(file, &now);
-	return valid;
+	if (tell)
+		file->told[file->told_next++ % FILE_TOLD] = caller;
+	return tell ? VERDICT_TELL : valid ? VERDICT_KEEP : VERDICT_DROP;
+}
+
+void file_note_foreign(struct file *file)
+{
+	LOCK_SCOPE(&file->lock);
+	file->foreign_ns = clock_ns(CLOCK_MONOTONIC);
 }
 
 bool file_recheck(struct file *file, int fd)

@@ -21,6 +21,9 @@ struct fs;
 struct handle;
 struct inode;
 
+/* How many openers can be between being told of a change and opening again. */
+#define FILE_TOLD 8
+
 /* One fcntl(2) lock owner: an open file description whose OFD locks stand for the owner's. */
 struct lock_owner {
 	struct lock_owner *next;
@@ -38,12 +41,14 @@ struct file {
 	_Atomic unsigned openers; /* written under lock */
 	_Atomic unsigned writers; /* written under lock */
 	/* What BACKING's file looked like when the kernel's cache of it was last known to be right. */
-	bool seen;	    /* protected by lock */
-	bool seen_racy;	    /* protected by lock; a later change may leave the same time stamps */
-	unsigned changes;   /* protected by lock; by the mount, begun and not ended */
-	int64_t foreign_ns; /* protected by lock; CLOCK_MONOTONIC of the last foreign change noticed */
-	bool suspect;	    /* protected by lock; found different by the last file_recheck() */
-	uint64_t checked;   /* of the last round of revalidate_open_files(), which alone uses it */
+	bool seen;	       /* protected by lock */
+	bool seen_racy;	       /* protected by lock; a later change may leave the same time stamps */
+	unsigned changes;      /* protected by lock; by the mount, begun and not ended */
+	int64_t foreign_ns;    /* protected by lock; CLOCK_MONOTONIC of the last foreign change noticed */
+	pid_t told[FILE_TOLD]; /* protected by lock; who was given VERDICT_TELL and has not come back */
+	unsigned told_next;    /* protected by lock */
+	bool suspect;	       /* protected by lock; found different by the last file_recheck() */
+	uint64_t checked;      /* of the last round of revalidate_open_files(), which alone uses it */
 	struct timespec seen_mtime;	/* protected by lock */
 	struct timespec seen_ctime;	/* protected by lock */
 	off_t seen_size;		/* protected by lock */
@@ -89,15 +94,28 @@ void file_close(struct fs *fs, struct inode *inode, struct file *file, struct ha
  */
 void file_drop_writing(struct fs *fs, struct inode *inode, struct file *file);
 
+/* What an open has to do about the kernel's cache of the file; see file_cache_judge(). */
+enum cache_verdict {
+	VERDICT_KEEP, /* what the kernel has cached is right */
+	VERDICT_DROP, /* its pages may be old */
+	VERDICT_TELL, /* its pages and its idea of the file's size are old */
+};
+
 /**
- * file_cache_valid() - may the kernel keep what it cached of this file?
+ * file_cache_judge() - is what the kernel cached of this file still right?
  * @fd:     open backing file, borrowed; what it looks like now is what the kernel knows from here on
  * @writes: the handle being opened is counted among the writers already
+ * @caller: thread that opens it
+ *
+ * VERDICT_TELL is given once a caller and change.
  *
  * The cache goes for changes of others only. The kernel copies a write into its cache before it sends it:
  * were the page dropped in between, the next read would fetch the bytes of before the write and keep them.
  */
-bool file_cache_valid(struct file *file, int fd, bool writes);
+enum cache_verdict file_cache_judge(struct file *file, int fd, bool writes, pid_t caller);
+
+/** file_note_foreign() - others were noticed to change the file, by a sign that the caller saw */
+void file_note_foreign(struct file *file);
 
 /**
  * file_recheck() - has somebody else changed the file, and did no open take notice of it?

@@ -102,6 +102,8 @@ struct fs {
 	size_t wait_count;	 /* protected by wait_lock; threads, some of which may be past their wait */
 	bool waits_cancelled;	 /* protected by wait_lock */
 
+	/* Has the kernel drop what it cached of an inode, from another thread; set by the loop. */
+	void (*forget_content)(void *context, uint64_t nodeid);
 	/* Asked for by threads that run short of descriptors; set by the session. */
 	void (*ask_to_forget)(void *context);
 	void *ask_context;

@@ -25,6 +25,7 @@
 
 #define EXIT_LOOP 7
 #define REVALIDATE_MS 1000
+#define FORGET_MAX 256
 
 struct loop {
 	struct fs *fs;
@@ -40,10 +41,14 @@ struct loop {
 	uv_async_t forget;
 	uv_work_t shutdown;
 	uv_work_t forgetting;
+	_Atomic bool entries_wanted;
 	bool forget_running; /* loop thread only */
-	unsigned syncing;    /* loop thread only; inodes of the current round that are not done */
-	bool late_said;	     /* loop thread only; of the current round */
-	unsigned endings;    /* loop thread only; TERM and INT received */
+	pthread_mutex_t content_lock;
+	uint64_t content[FORGET_MAX]; /* protected by content_lock; nodeids whose pages are to go */
+	size_t content_count;	      /* protected by content_lock */
+	unsigned syncing;	      /* loop thread only; inodes of the current round that are not done */
+	bool late_said;		      /* loop thread only; of the current round */
+	unsigned endings;	      /* loop thread only; TERM and INT received */
 };
 
 struct sync_work {
@@ -167,13 +172,32 @@ static void forget_some(uv_work_t *request)
 {
 	struct loop *loop = request->data;
 
-	session_ask_to_forget(loop->fs->session);
+	uint64_t nodeids[FORGET_MAX];
+	size_t count;
+
+	pthread_mutex_lock(&loop->content_lock);
+	count = loop->content_count;
+	memcpy(nodeids, loop->content, count * sizeof(nodeids[0]));
+	loop->content_count = 0;
+	pthread_mutex_unlock(&loop->content_lock);
+	for (size_t i = 0; i < count; i++)
+		session_forget_content(loop->fs->session, nodeids[i]);
+	if (atomic_exchange(&loop->entries_wanted, false))
+		session_ask_to_forget(loop->fs->session);
 }
 
 static void forget_done(uv_work_t *request, int status)
 {
+	struct loop *loop = request->data;
+	bool more;
+
 	(void)status;
-	((struct loop *)request->data)->forget_running = false;
+	loop->forget_running = false;
+	pthread_mutex_lock(&loop->content_lock);
+	more = loop->content_count > 0;
+	pthread_mutex_unlock(&loop->content_lock);
+	if (more)
+		uv_async_send(&loop->forget);
 }
 
 static void on_forget(uv_async_t *handle)
@@ -203,6 +227,22 @@ static void ask_to_forget(void *context)
 {
 	struct loop *loop = context;
 
+	atomic_store(&loop->entries_wanted, true);
+	uv_async_send(&loop->forget);
+}
+
+static void forget_content(void *context, uint64_t nodeid)
+{
+	struct loop *loop = context;
+	bool known = false;
+
+	pthread_mutex_lock(&loop->content_lock);
+	for (size_t i = 0; i < loop->content_count && !known; i++)
+		known = loop->content[i] == nodeid;
+	/* When the list is full the file is dropped by its next open. */
+	if (!known && loop->content_count < FORGET_MAX)
+		loop->content[loop->content_count++] = nodeid;
+	pthread_mutex_unlock(&loop->content_lock);
 	uv_async_send(&loop->forget);
 }
 
@@ -227,6 +267,7 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 		return result;
 	}
 	loop->fs = fs;
+	pthread_mutex_init(&loop->content_lock, NULL);
 	loop->look.data = loop->looking.data = loop;
 	loop->tick.data = loop->terminate.data = loop->interrupt.data = loop->hangup.data = loop;
 	loop->stop.data = loop->forget.data = loop->shutdown.data = loop->forgetting.data = loop;
@@ -255,6 +296,7 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	}
 	fs->ask_context = loop;
 	fs->ask_to_forget = ask_to_forget;
+	fs->forget_content = forget_content;
 	*ret_loop = loop;
 	return 0;
 }
@@ -264,6 +306,7 @@ void loop_stop(struct loop *loop)
 	if (loop == NULL)
 		return;
 	loop->fs->ask_to_forget = NULL;
+	loop->fs->forget_content = NULL;
 	uv_async_send(&loop->stop);
 	uv_thread_join(&loop->thread);
 	uv_loop_close(&loop->uv);

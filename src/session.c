@@ -367,12 +367,6 @@ int session_flush_clients(struct session *session)
 	return syncfs(fd) < 0 ? -errno : 0;
 }
 
-void session_forget_attributes(struct session *session, uint64_t nodeid)
-{
-	/* A negative offset leaves the pages alone, so this waits for no other request. */
-	fuse_lowlevel_notify_inval_inode(session->fuse, nodeid, -1, 0);
-}
-
 void session_forget_content(struct session *session, uint64_t nodeid)
 {
 	fuse_lowlevel_notify_inval_inode(session->fuse, nodeid, 0, 0);

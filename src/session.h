@@ -58,13 +58,6 @@ void session_unmount(struct session *session);
 int session_flush_clients(struct session *session);
 
 /**
- * session_forget_attributes() - have the kernel ask again for an inode's attributes
- *
- * Safe from a worker: it waits for nothing.
- */
-void session_forget_attributes(struct session *session, uint64_t nodeid);
-
-/**
  * session_forget_content() - have the kernel drop what it cached of a file's bytes and attributes
  *
  * From a thread that is no worker.

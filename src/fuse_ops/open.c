@@ -22,11 +22,18 @@ static bool honors_fsync(const struct fs *fs)
 	return fs->options.fsync == FSYNC_HONOR;
 }
 
-/* What the kernel may do with the pages it has cached of this file. */
-static void set_cache_flags(struct fs *fs, struct inode *inode, struct file *file, bool created, int fd,
-			    struct fuse_file_info *fi)
+/*
+ * What the kernel may do with the pages it has cached of this file.
+ *
+ * Where others changed it, the kernel's idea of its size is as old as the pages, and neither OPEN nor a
+ * notification can correct that: only attributes in a reply can. The answer ESTALE makes the kernel look the
+ * name up again, with attributes, and open once more (do_filp_open(), Linux); nobody else sees it.
+ */
+static int set_cache_flags(fuse_req_t req, struct file *file, bool created, int fd, struct fuse_file_info *fi)
 {
-	switch (fs->options.cache) {
+	enum cache_verdict verdict;
+
+	switch (op_fs(req)->options.cache) {
 	case CACHE_NONE:
 		fi->direct_io = 1;
 		break;
@@ -34,12 +41,13 @@ static void set_cache_flags(struct fs *fs, struct inode *inode, struct file *fil
 		fi->keep_cache = 1;
 		break;
 	case CACHE_AUTO:
-		fi->keep_cache = file_cache_valid(file, fd, writes(fi->flags));
-		/* Changed behind us: the size the kernel remembers is as old as the pages it drops. */
-		if (!fi->keep_cache && !created)
-			session_forget_attributes(fs->session, inode->nodeid);
+		verdict = file_cache_judge(file, fd, writes(fi->flags), fuse_req_ctx(req)->pid);
+		if (verdict == VERDICT_TELL && !created)
+			return -ESTALE;
+		fi->keep_cache = verdict == VERDICT_KEEP;
 		break;
 	}
+	return 0;
 }
 
 static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, bool created,
@@ -68,8 +76,7 @@ static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, 
 	if (writes(flags) && statx(use.fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_TYPE, &stx) == 0)
 		atomic_store_explicit(&file->direct_access, stx.stx_attributes & STATX_ATTR_DAX,
 				      memory_order_relaxed);
-	set_cache_flags(fs, inode, file, created, use.fd, fi);
-	return 0;
+	return set_cache_flags(req, file, created, use.fd, fi);
 }
 
 int op_open_handle(fuse_req_t req, struct inode *inode, bool created, struct fuse_file_info *fi)

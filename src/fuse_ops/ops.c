@@ -28,7 +28,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_IOCTL_DIR, true);
 	want(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE, false);
 	/* The kernel would drop what it cached whenever mtime moves, for the mount's own writes as well, and
-	 * with it what another process has written and not sent yet; see file_cache_valid(). */
+	 * with it what another process has written and not sent yet; see file_cache_judge(). */
 	want(conn, FUSE_CAP_AUTO_INVAL_DATA, false);
 	/* Truncating in OPEN lets dirty mapped pages be written back between our truncation and the kernel's
 	 * own of its cache: what was cut off would come back. A SETATTR holds write-back off. */

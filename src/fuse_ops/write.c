@@ -156,6 +156,12 @@ static struct extent written_extent(const struct open_file *open, const struct f
 	if (fi->writepage || !(fi->flags & O_APPEND) || inode_fd(open->fs, open->inode, FD_WRITE, &use) < 0 ||
 	    fstat(use.fd, &info) < 0)
 		return extent;
+	/* The kernel has put the bytes into its cache at the offset it chose. */
+	if ((uint64_t)info.st_size != extent.end) {
+		file_note_foreign(open->file);
+		if (open->fs->forget_content != NULL)
+			open->fs->forget_content(open->fs->ask_context, open->inode->nodeid);
+	}
 	extent.end = MAX(extent.end, (uint64_t)info.st_size);
 	extent.start = MIN(extent.start, (uint64_t)info.st_size - MIN((uint64_t)info.st_size, length));
 	return extent;

@@ -18,6 +18,7 @@
 #	MEMMAPFS_BIN		the daemon (build/memmapfs-fuse)
 #	TEST_BACKING_ROOT	where backing directories are made: the file system under test
 #	TEST_MOUNT_OPTS		options added to every mount, to run a test in another configuration
+#	MEMMAPFS_SHORT		1: less of what takes long
 #	CHECK_TIMEOUT		seconds after which one check counts as hung (60)
 
 set -eu
@@ -173,6 +174,11 @@ as() {
 	local uid=$1
 	shift
 	setpriv --reuid="$uid" --regid="$uid" --clear-groups -- "$@"
+}
+
+# short: builds with sanitizers and other slow ones are given less to do
+short() {
+	[ "${MEMMAPFS_SHORT:-0}" = 1 ]
 }
 
 # sanitized: the daemon is built with a sanitizer, which needs address space and time of its own

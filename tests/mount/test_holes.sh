@@ -210,7 +210,7 @@ for size in (0, 1, 2, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE - 1):
 PY
 }
 
-for options in writes=auto writes=pwrite writes=window writes=window,window_size=64K,cache=none; do
+for options in writes=pwrite writes=window,window_size=64K,cache=none; do
 	start_mount "$options"
 	on_this_mount "$options"
 	stop_mount

@@ -5,6 +5,9 @@
 . "$(dirname "$0")/lib.sh"
 
 FILES=20000
+if short; then
+	FILES=5000
+fi
 export FILES
 
 user_mounts=1
@@ -22,7 +25,7 @@ PY
 chown -R nobody: "$BACKING"
 
 walks() {
-	check "$1: all of 20,000 files are found, and stay what they are while others are walked" py <<'PY'
+	check "$1: all of $FILES files are found, and stay what they are while others are walked" py <<'PY'
 held = open(MNT + "/000/00000", "r+b", buffering=0)
 held_directory = os.open(MNT + "/001", os.O_RDONLY)
 os.chdir(MNT + "/002")
@@ -106,7 +109,7 @@ equal(os.pread(held.fileno(), 100, 0), b"content of 00000")
 equal(os.stat("00200").st_size, 16)
 PY
 	}
-	check 'as an ordinary user, 1,024 descriptors: all of 20,000 files are found and read' as_nobody_walks
+	check "as an ordinary user, 1,024 descriptors: all of $FILES files are found and read" as_nobody_walks
 	stop_mount
 else
 	skip_check 'the same as an ordinary user' "$USER_MOUNTS_ERROR"

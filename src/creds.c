@@ -131,19 +131,30 @@ void creds_restore(struct creds *creds)
 		thread.setid_dropped = false;
 }
 
-void creds_keep_setid(struct fs *fs, bool keep)
+/* Raises or lowers one capability of the thread. */
+static int set_effective(unsigned capability, bool raise)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2];
 
-	if (!fs->privileged || thread.setid_dropped == !keep)
-		return;
 	if (syscall(SYS_capget, &header, data) < 0)
-		return;
-	if (keep)
-		data[0].effective |= data[0].permitted & (1u << CAP_FSETID);
+		return -errno;
+	if (raise)
+		data[0].effective |= data[0].permitted & (1u << capability);
 	else
-		data[0].effective &= ~(1u << CAP_FSETID);
-	if (syscall(SYS_capset, &header, data) == 0)
+		data[0].effective &= ~(1u << capability);
+	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
+void creds_override(const struct creds *creds, bool override)
+{
+	/* Where it cannot be raised, BACKING decides by what it knows of the caller. */
+	if (creds->changed)
+		set_effective(CAP_DAC_OVERRIDE, override);
+}
+
+void creds_keep_setid(struct fs *fs, bool keep)
+{
+	if (fs->privileged && thread.setid_dropped != !keep && set_effective(CAP_FSETID, keep) == 0)
 		thread.setid_dropped = !keep;
 }

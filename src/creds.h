@@ -48,6 +48,13 @@ int creds_thread_init(void);
 int creds_become(struct fs *fs, uid_t uid, gid_t gid, mode_t umask, const struct request *request,
 		 struct creds *ret_creds);
 
+/**
+ * creds_override() - may the thread that became somebody pass over permissions? (CAP_DAC_OVERRIDE)
+ *
+ * Nothing where nobody was become. creds_restore() undoes it.
+ */
+void creds_override(const struct creds *creds, bool override);
+
 /** creds_restore() - back to the daemon's own ids */
 void creds_restore(struct creds *creds);
 

@@ -42,6 +42,11 @@ void fd_cache_fini(struct fd_cache *cache)
 	pthread_mutex_destroy(&cache->lock);
 }
 
+int fd_slot_peek(const struct fd_slot *slot)
+{
+	return slot_fd(atomic_load(&((struct fd_slot *)slot)->state));
+}
+
 bool fd_slot_use(struct fd_cache *cache, struct fd_slot *slot, struct fd_use *ret_use)
 {
 	uint64_t state = atomic_load_explicit(&slot->state, memory_order_relaxed);

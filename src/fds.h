@@ -65,6 +65,9 @@ int fd_cache_init(struct fd_cache *cache, size_t limit, size_t capacity,
 /** fd_cache_fini() - free the cache; every slot has been closed */
 void fd_cache_fini(struct fd_cache *cache);
 
+/** fd_slot_peek() - the slot's descriptor, or -1; for keeps(), while the cache's lock is held */
+int fd_slot_peek(const struct fd_slot *slot);
+
 /** fd_slot_use() - use the slot's descriptor if it has one. Takes no lock. */
 bool fd_slot_use(struct fd_cache *cache, struct fd_slot *slot, struct fd_use *ret_use);
 

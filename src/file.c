@@ -72,6 +72,9 @@ static void drop_writing_locked(struct fs *fs, struct inode *inode, struct file 
 	if (atomic_load(&file->writers) > 0)
 		return;
 	mapping_drop(&file->mapping, true);
+	/* Whoever still reads was served by the descriptor that goes; BACKING may have removed the name. */
+	if (atomic_load(&file->openers) > 0)
+		inode_hold(fs, inode);
 	fd_slot_close(&fs->fds, &inode->slots[FD_WRITE]);
 }
 

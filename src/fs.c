@@ -160,6 +160,7 @@ int fs_open(struct fs *fs, struct options *options, char **ret_error, bool *ret_
 	fs->medium = medium_of(&info);
 	fs->statx_flags = fs->medium == MEDIUM_REMOTE ? 0 : AT_STATX_DONT_SYNC;
 	fs->atime = !(vinfo.f_flag & (ST_NOATIME | ST_RDONLY)) && !fs->options.noatime && !fs->read_only;
+	fs->mount_flags = vinfo.f_flag & (ST_NOSUID | ST_NODEV | ST_NOEXEC);
 	fs->handles = handles_work(root_fd);
 	fs->mounts.mount[0].id = stx.stx_mnt_id;
 	fs->mounts.mount[0].fd = root_fd;

@@ -71,6 +71,7 @@ struct fs {
 	bool read_only;		    /* mode=ro, or ro; constant */
 	bool privileged;	    /* may act as other users; constant */
 	bool handles;		    /* BACKING has file handles and the daemon may open them; constant */
+	unsigned long mount_flags;  /* ST_NOSUID, ST_NODEV, ST_NOEXEC of BACKING's mount; constant */
 	bool atime;		    /* a read moves BACKING's access times; constant */
 	enum backing_medium medium; /* constant */
 	unsigned statx_flags;	    /* AT_STATX_DONT_SYNC where asking is not needed; constant */
@@ -102,6 +103,7 @@ struct fs {
 	size_t wait_count;	 /* protected by wait_lock; threads, some of which may be past their wait */
 	bool waits_cancelled;	 /* protected by wait_lock */
 
+	_Atomic unsigned idle_workers; /* waiting for a request: somebody who can take forgets */
 	/* Has the kernel drop what it cached of an inode, from another thread; set by the loop. */
 	void (*forget_content)(void *context, uint64_t nodeid);
 	/* Asked for by threads that run short of descriptors; set by the session. */

@@ -212,6 +212,24 @@ void inode_unref(struct fs *fs, struct inode *inode)
 	reap_unlock(fs, shard, inode);
 }
 
+/*
+ * Is this descriptor all that keeps an open file alive? BACKING may have removed its name, and then no
+ * handle leads back to it.
+ */
+static bool is_last_thread(const struct inode *inode, enum fd_kind kind)
+{
+	struct file *file = atomic_load(&((struct inode *)inode)->file);
+	struct stat info;
+
+	if (file == NULL || atomic_load(&file->openers) == 0)
+		return false;
+	for (int other = 0; other < FD_KINDS; other++) {
+		if (other != (int)kind && fd_slot_peek(&inode->slots[other]) >= 0)
+			return false;
+	}
+	return fstat(fd_slot_peek(&inode->slots[kind]), &info) == 0 && info.st_nlink == 0;
+}
+
 bool inode_slot_keeps(const void *object, enum fd_kind kind)
 {
 	const struct inode *inode = object;
@@ -220,7 +238,7 @@ bool inode_slot_keeps(const void *object, enum fd_kind kind)
 	if (atomic_load(&inode->sticky))
 		return true;
 	if (inode->handle != NULL)
-		return false;
+		return is_last_thread(inode, kind);
 	if (kind == FD_PATH)
 		return true;
 	/* Without handles a descriptor is opened with the daemon's permissions of then, which may have
@@ -281,13 +299,11 @@ int inode_fd(struct fs *fs, struct inode *inode, enum fd_kind kind, struct fd_us
 	return 0;
 }
 
-int inode_keep(struct fs *fs, struct inode *inode)
+int inode_hold(struct fs *fs, struct inode *inode)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	int fd;
 
-	atomic_store(&inode->sticky, true);
-	/* The path descriptor itself: one for reading or writing goes when nobody reads or writes. */
 	if (fd_slot_use(&fs->fds, &inode->slots[FD_PATH], &use))
 		return 0;
 	fd = inode_open(fs, inode, O_PATH);
@@ -295,6 +311,13 @@ int inode_keep(struct fs *fs, struct inode *inode)
 		return fd;
 	fd_slot_fill(&fs->fds, &inode->slots[FD_PATH], inode, FD_PATH, fd, &use);
 	return 0;
+}
+
+int inode_keep(struct fs *fs, struct inode *inode)
+{
+	atomic_store(&inode->sticky, true);
+	/* The path descriptor itself: one for reading or writing goes when nobody reads or writes. */
+	return inode_hold(fs, inode);
 }
 
 static struct inode *find_key_locked(struct inode_shard *shard, const struct identity_key *key)
@@ -342,8 +365,9 @@ struct inode *inode_known(struct fs *fs, int directory_fd, const char *name)
 	struct inode_shard *shard;
 	struct inode *inode;
 
-	if (statx(directory_fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | fs->statx_flags, STATX_WANTED,
-		  &stx) < 0)
+	/* Without asking: what the name leads to may be this very mount. */
+	if (statx(directory_fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
+		  STATX_WANTED, &stx) < 0)
 		return NULL;
 	key = identity_of_statx(&stx);
 	shard = key_shard_for(fs, &key);

@@ -135,6 +135,13 @@ int inode_fd(struct fs *fs, struct inode *inode, enum fd_kind kind, struct fd_us
 int inode_open(struct fs *fs, struct inode *inode, int flags);
 
 /**
+ * inode_hold() - have a path descriptor in the inode's slot, whatever others it has
+ *
+ * Return: 0, or -errno of opening it.
+ */
+int inode_hold(struct fs *fs, struct inode *inode);
+
+/**
  * inode_keep() - keep the object reachable though its last name is about to go
  *
  * Return: 0, or -errno of opening it.

@@ -19,6 +19,7 @@
 #include "fs.h"
 #include "inode.h"
 #include "inode_private.h"
+#include "request.h"
 #include "util.h"
 
 #define FORGET_WAIT_MS 2000
@@ -29,7 +30,9 @@ static int wait_for_descriptor(struct fs *fs)
 	for (int waited_ms = 0; atomic_load(&fs->fds.count) >= fs->fds.limit; waited_ms += 5) {
 		if (fd_cache_shrink(&fs->fds, 1) > 0)
 			return 0;
-		if (waited_ms >= FORGET_WAIT_MS)
+		/* Only workers take in what the kernel forgets, and a listing must not wait at each name. */
+		if (waited_ms >= FORGET_WAIT_MS || atomic_load(&fs->idle_workers) == 0 ||
+		    request_current()->impatient)
 			return -ENFILE;
 		if (fs->ask_to_forget != NULL)
 			fs->ask_to_forget(fs->ask_context);

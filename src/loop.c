@@ -39,7 +39,8 @@ struct loop {
 	uv_signal_t terminate, interrupt, hangup;
 	uv_async_t stop;
 	uv_async_t forget;
-	uv_work_t shutdown;
+	uv_thread_t shutdown;
+	bool shutting_down; /* loop thread, and loop_stop() after its end */
 	uv_work_t forgetting;
 	_Atomic bool entries_wanted;
 	bool forget_running; /* loop thread only */
@@ -128,20 +129,15 @@ static void on_look(uv_timer_t *timer)
 	uv_queue_work(&loop->uv, &loop->looking, look, look_done);
 }
 
-static void shut_down(uv_work_t *request)
+/* In a thread of its own: the pool may be busy syncing for as long as the disk likes. */
+static void shut_down(void *argument)
 {
-	struct loop *loop = request->data;
+	struct loop *loop = argument;
 	int result = session_flush_clients(loop->fs->session);
 
 	if (result < 0)
 		log_error("syncfs '%s': %s", loop->fs->mount_path, strerror(-result));
 	session_unmount(loop->fs->session);
-}
-
-static void shut_down_done(uv_work_t *request, int status)
-{
-	(void)request;
-	(void)status;
 }
 
 static void on_end_signal(uv_signal_t *handle, int number)
@@ -151,7 +147,9 @@ static void on_end_signal(uv_signal_t *handle, int number)
 
 	if (loop->endings++ == 0) {
 		log_info("%s: unmounting '%s'", strsignal(number), loop->fs->mount_path);
-		uv_queue_work(&loop->uv, &loop->shutdown, shut_down, shut_down_done);
+		loop->shutting_down = uv_thread_create(&loop->shutdown, shut_down, loop) == 0;
+		if (!loop->shutting_down)
+			shut_down(loop);
 		return;
 	}
 	for (struct inode *inode = sync_take(loop->fs); inode != NULL; inode = inode->dirty_next)
@@ -270,7 +268,7 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	pthread_mutex_init(&loop->content_lock, NULL);
 	loop->look.data = loop->looking.data = loop;
 	loop->tick.data = loop->terminate.data = loop->interrupt.data = loop->hangup.data = loop;
-	loop->stop.data = loop->forget.data = loop->shutdown.data = loop->forgetting.data = loop;
+	loop->stop.data = loop->forget.data = loop->forgetting.data = loop;
 	uv_timer_init(&loop->uv, &loop->tick);
 	uv_timer_init(&loop->uv, &loop->look);
 	uv_async_init(&loop->uv, &loop->stop, on_stop);
@@ -309,6 +307,8 @@ void loop_stop(struct loop *loop)
 	loop->fs->forget_content = NULL;
 	uv_async_send(&loop->stop);
 	uv_thread_join(&loop->thread);
+	if (loop->shutting_down)
+		uv_thread_join(&loop->shutdown);
 	uv_loop_close(&loop->uv);
 	free(loop);
 }

@@ -18,6 +18,7 @@ struct request {
 	bool kill_setid;      /* WRITE, OPEN, SETATTR, CREATE: the caller may not keep set-id bits */
 	bool acl_kill_setgid; /* SETXATTR of an ACL by somebody outside the file's group */
 	bool wants_statx;     /* a GETATTR that is to be answered as STATX */
+	bool impatient;	      /* answer without an object rather than wait for a descriptor for it */
 	bool anonymous;	      /* a CREATE without a name: O_TMPFILE */
 	unsigned group_count;
 	gid_t groups[REQUEST_GROUPS_MAX]; /* supplementary groups that matter here */

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -74,7 +75,8 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
 	if (current.opcode == FUSE_INIT)
 		complete_init(((struct fs *)userdata)->session, iov, count);
-	return writev(fd, iov, count);
+	(void)fd; /* the library's own, which it closes before it has fusermount3 unmount */
+	return writev(((struct fs *)userdata)->session->fd, iov, count);
 }
 
 /* The library insists on it; the workers read for themselves. */
@@ -88,7 +90,11 @@ static ssize_t io_read(int fd, void *buffer, size_t length, void *userdata)
 static bool serve_one(struct session *session, unsigned char *buffer)
 {
 	struct fuse_buf request = {.mem = buffer};
-	ssize_t length = read(session->fd, buffer, BUFFER_SIZE);
+	ssize_t length;
+
+	atomic_fetch_add(&session->fs->idle_workers, 1);
+	length = read(session->fd, buffer, BUFFER_SIZE);
+	atomic_fetch_sub(&session->fs->idle_workers, 1);
 
 	if (length < 0) {
 		/* ENOENT: the request was interrupted before we read it. */
@@ -152,6 +158,10 @@ int session_new(struct fs *fs, const char *program, struct session **ret_session
 	if (result == 0 && (fuse_opt_add_arg(&args, program) < 0 || fuse_opt_add_arg(&args, "-o") < 0 ||
 			    fuse_opt_add_arg(&args, fs->options.mount_words) < 0 ||
 			    (fs->read_only && fuse_opt_add_arg(&args, "-oro") < 0) ||
+			    /* What BACKING's mount forbids, this one must not allow. */
+			    ((fs->mount_flags & ST_NOSUID) && fuse_opt_add_arg(&args, "-onosuid") < 0) ||
+			    ((fs->mount_flags & ST_NODEV) && fuse_opt_add_arg(&args, "-onodev") < 0) ||
+			    ((fs->mount_flags & ST_NOEXEC) && fuse_opt_add_arg(&args, "-onoexec") < 0) ||
 			    (fs->options.debug && fuse_opt_add_arg(&args, "-d") < 0)))
 		result = -ENOMEM;
 	if (result == 0) {

@@ -91,7 +91,7 @@ static int sync_extent(struct fs *fs, struct inode *inode, struct file *file, st
 	if (result == -EACCES)
 		result = inode_fd(fs, inode, FD_WRITE, &use); /* a write-only file of an ordinary user */
 	/* Removed, and nobody has it open: there is nothing left to lose. */
-	if (result == -ESTALE)
+	if (result == -ESTALE && atomic_load(&file->openers) == 0)
 		return 0;
 	if (result < 0)
 		return result;

@@ -44,6 +44,9 @@ static int place_enter(fuse_req_t req, fuse_ino_t parent, struct inode **ret_dir
 	if (result == 0)
 		result = creds_become(fs, ctx->uid, ctx->gid, ctx->umask, request_current(),
 				      &ret_place->creds);
+	/* The kernel has checked the caller; of its groups the request names but one. */
+	if (result == 0)
+		creds_override(&ret_place->creds, true);
 	return result;
 }
 
@@ -114,7 +117,12 @@ void op_link(fuse_req_t req, fuse_ino_t nodeid, fuse_ino_t parent, const char *n
 	if (inode == NULL || !op_changes(req))
 		return;
 	directory = inode_find(fs, parent);
-	result = directory == NULL ? -ESTALE : inode_fd(fs, inode, FD_PATH, &use);
+	if (directory == NULL)
+		result = -ESTALE;
+	else if (atomic_load(&directory->covered))
+		result = -EBUSY;
+	else
+		result = inode_fd(fs, inode, FD_PATH, &use);
 	if (result == 0)
 		result = inode_fd(fs, directory, FD_PATH, &into);
 	snprintf(number, sizeof(number), "%d", use.fd);
@@ -147,7 +155,7 @@ static int open_existing(struct fs *fs, int parent_fd, const char *name, int fla
 }
 
 /* Makes the file, and returns a descriptor that its inode can be found by. */
-static int create_file(struct fs *fs, int parent_fd, const char *name, mode_t mode, int flags,
+static int create_file(struct fs *fs, const struct place *place, const char *name, mode_t mode, int flags,
 		       bool *ret_created)
 {
 	int fd;
@@ -155,17 +163,20 @@ static int create_file(struct fs *fs, int parent_fd, const char *name, mode_t mo
 	*ret_created = true;
 	do {
 		if (request_current()->anonymous)
-			fd = openat(parent_fd, ".", O_TMPFILE | O_RDWR | (flags & O_EXCL) | O_CLOEXEC, mode);
-		else
-			fd = openat(parent_fd, name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC,
+			fd = openat(place->parent.fd, ".", O_TMPFILE | O_RDWR | (flags & O_EXCL) | O_CLOEXEC,
 				    mode);
+		else
+			fd = openat(place->parent.fd, name,
+				    O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, mode);
 	} while (fd < 0 && fd_cache_relieve(&fs->fds, errno));
 	if (fd >= 0)
 		return fd;
 	if (errno != EEXIST || (flags & O_EXCL))
 		return -errno;
 	*ret_created = false;
-	return open_existing(fs, parent_fd, name, flags);
+	/* Whose file that is, and whether the caller may open it, nobody has checked. */
+	creds_override(&place->creds, false);
+	return open_existing(fs, place->parent.fd, name, flags);
 }
 
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
@@ -180,7 +191,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	int result = place_enter(req, parent, &directory, &place);
 
 	if (result == 0) {
-		fd = create_file(fs, place.parent.fd, name, mode, fi->flags, &created);
+		fd = create_file(fs, &place, name, mode, fi->flags, &created);
 		result = fd < 0 ? fd : 0;
 	}
 	place_leave(&place);
@@ -191,7 +202,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		return;
 	}
 	fi->flags &= ~O_TRUNC; /* done, or there was nothing to truncate */
-	result = op_open_handle(req, found.inode, created, fi);
+	result = op_open_handle(req, found.inode, created ? &fd : NULL, fi);
 	if (result < 0) {
 		inode_forget(fs, found.inode->nodeid, 1);
 		fuse_reply_err(req, -result);

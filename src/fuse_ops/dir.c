@@ -170,6 +170,7 @@ void op_readdir(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, st
 void op_readdirplus(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	(void)nodeid;
+	request_current()->impatient = true;
 	read_entries(req, size, offset, fi, true);
 }
 

@@ -121,7 +121,14 @@ static bool release_one(struct file *file, const uint64_t *id, const uint64_t *h
 		link = &(*link)->next;
 	owner = *link;
 	found = owner != NULL;
-	if (found) {
+	if (found && id != NULL && owner->waiting > 0) {
+		/* A close while another thread of the process waits: what it holds goes, and what it
+		 * waits for it gets later all the same. */
+		struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+		fcntl(owner->fd, F_OFD_SETLK, &all);
+		owner = NULL;
+	} else if (found) {
 		*link = owner->next;
 		owner->gone = true;
 		if (owner->waiting > 0)

@@ -79,7 +79,7 @@ static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, 
 	return set_cache_flags(req, file, created, use.fd, fi);
 }
 
-int op_open_handle(fuse_req_t req, struct inode *inode, bool created, struct fuse_file_info *fi)
+int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fuse_file_info *fi)
 {
 	struct fs *fs = op_fs(req);
 	struct handle *handle;
@@ -94,7 +94,14 @@ int op_open_handle(fuse_req_t req, struct inode *inode, bool created, struct fus
 	inode_ref(inode);
 	/* An opener first: from here on nobody lets the descriptor for writing go. */
 	file_open(file, handle);
-	result = open_backing(req, inode, file, created, fi);
+	if (created != NULL && writes(fi->flags)) {
+		struct fd_use use;
+
+		fd_slot_fill(&fs->fds, &inode->slots[FD_WRITE], inode, FD_WRITE, *created, &use);
+		fd_use_end(&use);
+		*created = -1;
+	}
+	result = open_backing(req, inode, file, created != NULL, fi);
 	if (result < 0) {
 		op_close_handle(fs, handle->id);
 		return result;
@@ -130,7 +137,7 @@ void op_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 	if (fs->read_only && (writes(fi->flags) || (fi->flags & O_TRUNC)))
 		result = -EROFS;
 	else
-		result = op_open_handle(req, inode, false, fi);
+		result = op_open_handle(req, inode, NULL, fi);
 	if (result < 0)
 		fuse_reply_err(req, -result);
 	else if (fuse_reply_open(req, fi) < 0)

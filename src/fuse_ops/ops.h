@@ -68,12 +68,14 @@ struct open_file {
 bool op_begin_open(fuse_req_t req, fuse_ino_t nodeid, const struct fuse_file_info *fi,
 		   struct open_file *ret_open);
 
-/** op_open_handle() - open a regular inode for the kernel: what OPEN and CREATE share
- * @created: it was made by this very request, with nothing cached of it
+/**
+ * op_open_handle() - open a regular inode for the kernel: what OPEN and CREATE share
+ * @created: descriptor that this very request made the file with, consumed where it can be used and then
+ *           set to -1; NULL for a file that was there
  *
  * Return: 0 with @fi filled for the reply, or -errno.
  */
-int op_open_handle(fuse_req_t req, struct inode *inode, bool created, struct fuse_file_info *fi);
+int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fuse_file_info *fi);
 
 /** op_close_handle() - undo op_open_handle() */
 void op_close_handle(struct fs *fs, uint64_t id);

@@ -10,13 +10,10 @@
 #include "fuse_ops/ops.h"
 
 /* Keeps what @name leads to reachable, if the kernel knows it; the reference is the caller's. */
-static struct inode *keep_named(struct fs *fs, int directory_fd, const char *name)
+static int keep_named(struct fs *fs, int directory_fd, const char *name, struct inode **ret_kept)
 {
-	struct inode *inode = inode_known(fs, directory_fd, name);
-
-	if (inode != NULL && inode->handle != NULL)
-		inode_keep(fs, inode);
-	return inode;
+	*ret_kept = inode_known(fs, directory_fd, name);
+	return *ret_kept != NULL && (*ret_kept)->handle != NULL ? inode_keep(fs, *ret_kept) : 0;
 }
 
 static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, int flags)
@@ -29,12 +26,11 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, int
 
 	if (directory == NULL || !op_changes(req))
 		return;
-	result = inode_fd(fs, directory, FD_PATH, &use);
-	if (result == 0) {
-		kept = keep_named(fs, use.fd, name);
-		if (unlinkat(use.fd, name, flags) < 0)
-			result = -errno;
-	}
+	result = atomic_load(&directory->covered) ? -EBUSY : inode_fd(fs, directory, FD_PATH, &use);
+	if (result == 0)
+		result = keep_named(fs, use.fd, name, &kept);
+	if (result == 0 && unlinkat(use.fd, name, flags) < 0)
+		result = -errno;
 	fd_use_end(&use);
 	fuse_reply_err(req, -result);
 	if (kept != NULL)
@@ -64,13 +60,17 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	if (directory == NULL || !op_changes(req))
 		return;
 	target = inode_find(fs, new_parent);
-	result = target == NULL ? -ESTALE : inode_fd(fs, directory, FD_PATH, &from);
+	if (target == NULL)
+		result = -ESTALE;
+	else if (atomic_load(&directory->covered) || atomic_load(&target->covered))
+		result = -EBUSY;
+	else
+		result = inode_fd(fs, directory, FD_PATH, &from);
 	if (result == 0)
 		result = inode_fd(fs, target, FD_PATH, &to);
+	if (result == 0 && !(flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)))
+		result = keep_named(fs, to.fd, new_name, &kept);
 	if (result == 0) {
-		if (!(flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)))
-			kept = keep_named(fs, to.fd, new_name);
-
 		if (renameat2(from.fd, name, to.fd, new_name, flags) < 0)
 			result = -errno;
 	}

@@ -118,6 +118,8 @@ void op_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char
 		 int flags)
 {
 	CLEANUP(link_end) struct link link = {.use = FD_USE_NONE};
+	CLEANUP(creds_restore) struct creds creds = {0};
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct fs *fs = op_fs(req);
 	struct inode *inode = op_begin(req, nodeid);
 	int result;
@@ -134,8 +136,12 @@ void op_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char
 	/* An access ACL is a mode as well. */
 	creds_keep_setid(fs, true);
 	result = link_to(fs, inode, &link);
+	/* Attributes of other file systems' own permissions: who may set them is theirs to judge. */
+	if (result == 0 && strncmp(name, "system.", 7) == 0 && strncmp(name, "system.posix_acl_", 17) != 0)
+		result = creds_become(fs, ctx->uid, ctx->gid, 0, request_current(), &creds);
 	if (result == 0 && setxattr(link.path, name, value, size, flags) < 0)
 		result = -errno;
+	creds_restore(&creds);
 	if (result == 0 && request_current()->acl_kill_setgid)
 		result = clear_setgid(&link);
 	link_end(&link);

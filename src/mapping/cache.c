@@ -135,57 +135,89 @@ static void window_span(const struct window_cache *cache, const struct window_so
 		*ret_length = end - *ret_start;
 }
 
-/* Finds a slot for one more window, in a larger table where this one is full. */
-static int table_insert_locked(struct mapping *mapping, struct window *window, uint64_t index)
+static bool is_living(const struct window *window, const struct mapping *mapping)
 {
-	struct window_table *table = atomic_load_explicit(&mapping->table, memory_order_relaxed);
-	size_t slot, live = 0;
+	return window != NULL && atomic_load_explicit(&window->owner, memory_order_relaxed) == mapping &&
+	       !(atomic_load(&window->state) & WINDOW_DEAD);
+}
 
-	if (table != NULL && table->used * 4 < (table->mask + 1) * 3)
-		goto insert;
-	for (size_t i = 0; table != NULL && i <= table->mask; i++) {
-		struct window *old = atomic_load_explicit(&table->slot[i], memory_order_relaxed);
+/* Puts a window into the first slot, from its own on, that names no other living one. */
+static void table_put_locked(const struct mapping *mapping, struct window_table *table, struct window *window,
+			     uint64_t index)
+{
+	for (size_t slot = slot_of(table, index);; slot = (slot + 1) & table->mask) {
+		struct window *old = atomic_load_explicit(&table->slot[slot], memory_order_relaxed);
 
-		live += old != NULL && atomic_load_explicit(&old->owner, memory_order_relaxed) == mapping;
+		if (old != window && is_living(old, mapping))
+			continue;
+		table->used += old == NULL;
+		atomic_store_explicit(&table->slot[slot], window, memory_order_release);
+		return;
 	}
-	{
-		size_t slots = TABLE_SLOTS_MIN;
-		struct window_table *larger;
+}
 
-		while (slots < 2 * (live + 1))
-			slots *= 2;
-		larger = calloc(1, sizeof(*larger) + slots * sizeof(larger->slot[0]));
+/* The living windows of a table, malloc'ed; *@ret_count of them. */
+static int table_living_locked(const struct mapping *mapping, const struct window_table *table,
+			       struct window ***ret_windows, size_t *ret_count)
+{
+	*ret_count = 0;
+	*ret_windows = malloc((table == NULL ? 1 : table->mask + 1) * sizeof(**ret_windows));
+	if (*ret_windows == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; table != NULL && i <= table->mask; i++) {
+		struct window *window = atomic_load_explicit(&table->slot[i], memory_order_relaxed);
+
+		if (is_living(window, mapping))
+			(*ret_windows)[(*ret_count)++] = window;
+	}
+	return 0;
+}
+
+/*
+ * Makes room by forgetting slots of the dead: in a larger table, or, where most slots were dead ones, in the
+ * same. A reader that looks meanwhile finds less than there is, and comes back under the lock.
+ */
+static int table_rebuild_locked(struct mapping *mapping)
+{
+	CLEANUP(free_pointer) struct window **living = NULL;
+	struct window_table *table = atomic_load_explicit(&mapping->table, memory_order_relaxed);
+	size_t slots = TABLE_SLOTS_MIN, count;
+	int result = table_living_locked(mapping, table, &living, &count);
+
+	if (result < 0)
+		return result;
+	while (slots < 2 * (count + 1))
+		slots *= 2;
+	if (table == NULL || slots > table->mask + 1) {
+		struct window_table *larger = calloc(1, sizeof(*larger) + slots * sizeof(larger->slot[0]));
+
 		if (larger == NULL)
 			return -ENOMEM;
 		larger->mask = slots - 1;
 		larger->retired = table;
-		for (size_t i = 0; table != NULL && i <= table->mask; i++) {
-			struct window *old = atomic_load_explicit(&table->slot[i], memory_order_relaxed);
-
-			if (old == NULL || atomic_load_explicit(&old->owner, memory_order_relaxed) != mapping)
-				continue;
-			slot = slot_of(larger, atomic_load_explicit(&old->index, memory_order_relaxed));
-			while (atomic_load_explicit(&larger->slot[slot], memory_order_relaxed) != NULL)
-				slot = (slot + 1) & larger->mask;
-			atomic_store_explicit(&larger->slot[slot], old, memory_order_relaxed);
-			larger->used++;
-		}
-		atomic_store_explicit(&mapping->table, larger, memory_order_release);
 		table = larger;
+	} else {
+		for (size_t i = 0; i <= table->mask; i++)
+			atomic_store_explicit(&table->slot[i], NULL, memory_order_relaxed);
+		table->used = 0;
 	}
-insert:
-	for (slot = slot_of(table, index);; slot = (slot + 1) & table->mask) {
-		struct window *old = atomic_load_explicit(&table->slot[slot], memory_order_relaxed);
+	for (size_t i = 0; i < count; i++)
+		table_put_locked(mapping, table, living[i], atomic_load(&living[i]->index));
+	atomic_store_explicit(&mapping->table, table, memory_order_release);
+	return 0;
+}
 
-		if (old == NULL)
-			table->used++;
-		else if (old != window &&
-			 atomic_load_explicit(&old->owner, memory_order_relaxed) == mapping &&
-			 !(atomic_load(&old->state) & WINDOW_DEAD))
-			continue;
-		atomic_store_explicit(&table->slot[slot], window, memory_order_release);
-		return 0;
-	}
+static int table_insert_locked(struct mapping *mapping, struct window *window, uint64_t index)
+{
+	struct window_table *table = atomic_load_explicit(&mapping->table, memory_order_relaxed);
+	int result = 0;
+
+	if (table == NULL || table->used * 4 >= (table->mask + 1) * 3)
+		result = table_rebuild_locked(mapping);
+	if (result == 0)
+		table_put_locked(mapping, atomic_load_explicit(&mapping->table, memory_order_relaxed), window,
+				 index);
+	return result;
 }
 
 /* mmap(2), and once more for each window that can be let go when there is no room. */

@@ -37,9 +37,13 @@ static void resize(uint64_t size)
 	ck_assert_int_eq(ftruncate(file, (off_t)size), 0);
 }
 
-static void begin(uint64_t window_size, uint64_t max_mapped, uint64_t file_size)
+static void set_up(void)
 {
 	page = page_size();
+}
+
+static void begin(uint64_t window_size, uint64_t max_mapped, uint64_t file_size)
+{
 	ck_assert_int_eq(window_cache_init(&cache, window_size, max_mapped), 0);
 	ck_assert_int_eq(mapping_init(&mapping, &cache), 0);
 	file = memfd_create("cache", MFD_CLOEXEC);
@@ -493,7 +497,7 @@ START_TEST(a_growing_file_s_window_serves_what_is_added)
 }
 END_TEST
 
-/* msync(2) wants a window of a writable descriptor; a read-only one is no substitute, the other way round is. */
+/* msync(2) wants a window of a writable descriptor, which does for reading as well. */
 START_TEST(a_shared_window_replaces_a_read_only_one)
 {
 	struct window_source shared;
@@ -759,7 +763,7 @@ END_TEST
 START_TEST(a_long_scan_under_a_limit_takes_no_more_memory)
 {
 	const uint64_t pages = 1 << 16;
-	size_t before;
+	size_t before, after;
 
 	begin(page, 8 * page, pages * page);
 	for (uint64_t i = 0; i < 1000; i++)
@@ -767,7 +771,8 @@ START_TEST(a_long_scan_under_a_limit_takes_no_more_memory)
 	before = malloc_usable_size(atomic_load(&mapping.table));
 	for (uint64_t i = 1000; i < pages; i++)
 		touch(reader(pages * page), i * page);
-	ck_assert_uint_le(malloc_usable_size(atomic_load(&mapping.table)), MAX(before, 4096));
+	after = malloc_usable_size(atomic_load(&mapping.table));
+	ck_assert_uint_le(after, MAX(before, (size_t)4096));
 	expect_usage(8, 8 * page);
 	end();
 }
@@ -1084,6 +1089,7 @@ int main(void)
 	Suite *suite = suite_create("cache");
 	TCase *tests = tcase_create("cache");
 
+	tcase_add_checked_fixture(tests, set_up, NULL);
 	add_tests(tests);
 	suite_add_tcase(suite, tests);
 

@@ -127,7 +127,7 @@ static enum exit_code serve(struct fs *fs, struct session *session, int ready)
 	ops_cancel_waits(fs);
 	loop_stop(loop);
 	session_unmount(session);
-	result = fs->options.sync == SYNC_NEVER ? 0 : sync_all(fs);
+	result = sync_all(fs);
 	if (result < 0) {
 		log_error("the last sync of '%s' failed: %s", fs->backing_path, strerror(-result));
 		code = EXIT_LOOP;

@@ -139,6 +139,9 @@ int sync_all(struct fs *fs)
 	struct inode *inode = sync_take(fs), *next;
 	int result = 0;
 
+	/* Nobody kept track of what sync=never wrote. */
+	if (fs->options.sync == SYNC_NEVER && !fs->read_only && syncfs(fs->mounts.mount[0].fd) < 0)
+		result = -errno;
 	for (; inode != NULL; inode = next) {
 		int error;
 

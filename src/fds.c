@@ -90,12 +90,12 @@ void fd_use_end(struct fd_use *use)
 	use->fd = -1;
 }
 
-static size_t sweep_locked(struct fd_cache *cache, size_t wanted)
+static size_t sweep_locked(struct fd_cache *cache, size_t wanted, size_t most_steps)
 {
 	size_t closed = 0;
 
 	/* Bounded, so that a cache full of descriptors that must stay does not make every open slow. */
-	for (size_t steps = MIN(2 * cache->capacity, SWEEP_STEPS); steps > 0 && closed < wanted; steps--) {
+	for (size_t steps = MIN(2 * cache->capacity, most_steps); steps > 0 && closed < wanted; steps--) {
 		struct fd_owner *owner = &cache->owners[cache->hand];
 		uint64_t state;
 
@@ -129,7 +129,7 @@ void fd_slot_fill(struct fd_cache *cache, struct fd_slot *slot, void *object, en
 		cache->owners[fd] = (struct fd_owner){.slot = slot, .object = object, .kind = kind};
 		*ret_use = (struct fd_use){.cache = cache, .slot = slot, .fd = fd};
 		if (atomic_fetch_add(&cache->count, 1) + 1 > cache->limit)
-			sweep_locked(cache, 1 + cache->limit / 32);
+			sweep_locked(cache, 1 + cache->limit / 32, SWEEP_STEPS);
 		pthread_mutex_unlock(&cache->lock);
 		return;
 	}
@@ -157,7 +157,7 @@ void fd_slot_close(struct fd_cache *cache, struct fd_slot *slot)
 size_t fd_cache_shrink(struct fd_cache *cache, size_t wanted)
 {
 	LOCK_SCOPE(&cache->lock);
-	return sweep_locked(cache, wanted);
+	return sweep_locked(cache, wanted, SIZE_MAX);
 }
 
 bool fd_cache_relieve(struct fd_cache *cache, int error)

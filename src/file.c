@@ -132,8 +132,10 @@ static bool changed_by_others_locked(struct file *file, const struct stat *now)
 {
 	bool changed = differs_locked(file, now);
 
-	if (changed)
+	if (changed) {
+		file->foreign = true;
 		file->foreign_ns = clock_ns(CLOCK_MONOTONIC);
+	}
 	/* What others write while the mount writes too cannot be told from the mount's own: once they
 	 * have been noticed, they are taken to go on for a while. */
 	return changed ||
@@ -164,8 +166,9 @@ enum cache_verdict file_cache_judge(struct file *file, int fd, bool writes, pid_
 	if (fstat(fd, &now) < 0)
 		return VERDICT_DROP;
 	others_write = atomic_load(&file->writers) > (writes ? 1 : 0) || file->changes > 0;
-	tell = differs_locked(file, &now) && !told;
-	valid = !changed_by_others_locked(file, &now);
+	valid = !changed_by_others_locked(file, &now) && !file->foreign;
+	tell = file->foreign && !told;
+	file->foreign = false;
 	/* Not a sure sign of a change, or none of its bytes: heeded where dropping is without danger. */
 	if (valid && !others_write)
 		valid = file->seen && !file->seen_racy && timespec_equal(&file->seen_ctime, &now.st_ctim);
@@ -179,6 +182,7 @@ enum cache_verdict file_cache_judge(struct file *file, int fd, bool writes, pid_
 void file_note_foreign(struct file *file)
 {
 	LOCK_SCOPE(&file->lock);
+	file->foreign = true;
 	file->foreign_ns = clock_ns(CLOCK_MONOTONIC);
 }
 
@@ -189,7 +193,7 @@ bool file_recheck(struct file *file, int fd)
 	LOCK_SCOPE(&file->lock);
 	if (!file->seen || file->changes > 0 || fstat(fd, &now) < 0)
 		return false;
-	if (!differs_locked(file, &now)) {
+	if (!differs_locked(file, &now) && !file->foreign) {
 		file->suspect = false;
 		return false;
 	}
@@ -197,6 +201,7 @@ bool file_recheck(struct file *file, int fd)
 	if (file->suspect)
 		return false;
 	changed_by_others_locked(file, &now);
+	file->foreign = false;
 	remember_locked(file, &now);
 	return true;
 }

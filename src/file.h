@@ -44,6 +44,7 @@ struct file {
 	bool seen;	       /* protected by lock */
 	bool seen_racy;	       /* protected by lock; a later change may leave the same time stamps */
 	unsigned changes;      /* protected by lock; by the mount, begun and not ended */
+	bool foreign;	       /* protected by lock; a change by others that the kernel was not told of */
 	int64_t foreign_ns;    /* protected by lock; CLOCK_MONOTONIC of the last foreign change noticed */
 	pid_t told[FILE_TOLD]; /* protected by lock; who was given VERDICT_TELL and has not come back */
 	unsigned told_next;    /* protected by lock */

@@ -7,7 +7,7 @@
  * it meanwhile), makes room in the cache, maps and publishes. A window that is too short, because the
  * file has grown, or mapped from the wrong kind of descriptor is killed and replaced: it stays mapped
  * for those who have pinned it and goes with its last pin.
- * */
+ */
 #include "mapping/cache.h"
 
 #include <errno.h>
@@ -141,6 +141,18 @@ static bool is_living(const struct window *window, const struct mapping *mapping
 	       !(atomic_load(&window->state) & WINDOW_DEAD);
 }
 
+/* The slot that a reader finds the window in; past the table where it finds none. */
+static size_t first_slot(const struct window_table *table, const struct window *window)
+{
+	size_t slot = slot_of(table, atomic_load_explicit(&window->index, memory_order_relaxed));
+
+	for (size_t i = 0; i <= table->mask; i++, slot = (slot + 1) & table->mask) {
+		if (atomic_load_explicit(&table->slot[slot], memory_order_relaxed) == window)
+			return slot;
+	}
+	return SIZE_MAX;
+}
+
 /* Puts a window into the first slot, from its own on, that names no other living one. */
 static void table_put_locked(const struct mapping *mapping, struct window_table *table, struct window *window,
 			     uint64_t index)
@@ -148,7 +160,8 @@ static void table_put_locked(const struct mapping *mapping, struct window_table 
 	for (size_t slot = slot_of(table, index);; slot = (slot + 1) & table->mask) {
 		struct window *old = atomic_load_explicit(&table->slot[slot], memory_order_relaxed);
 
-		if (old != window && is_living(old, mapping))
+		/* A struct that came back to this mapping may still stand where its former life was. */
+		if (old != window && is_living(old, mapping) && first_slot(table, old) == slot)
 			continue;
 		table->used += old == NULL;
 		atomic_store_explicit(&table->slot[slot], window, memory_order_release);
@@ -167,7 +180,7 @@ static int table_living_locked(const struct mapping *mapping, const struct windo
 	for (size_t i = 0; table != NULL && i <= table->mask; i++) {
 		struct window *window = atomic_load_explicit(&table->slot[i], memory_order_relaxed);
 
-		if (is_living(window, mapping))
+		if (is_living(window, mapping) && first_slot(table, window) == i)
 			(*ret_windows)[(*ret_count)++] = window;
 	}
 	return 0;
@@ -316,15 +329,6 @@ int mapping_pin(struct mapping *mapping, const struct window_source *source, uin
 	}
 	pin_bytes(window, source, offset, length, ret_pin);
 	return 0;
-}
-
-static size_t first_slot(const struct window_table *table, const struct window *window)
-{
-	size_t slot = slot_of(table, atomic_load_explicit(&window->index, memory_order_relaxed));
-
-	while (atomic_load_explicit(&table->slot[slot], memory_order_relaxed) != window)
-		slot = (slot + 1) & table->mask;
-	return slot;
 }
 
 /*

@@ -10,7 +10,7 @@ static void remove_at(struct dirty_set *set, size_t at, size_t count)
 	set->count -= count;
 }
 
-/* Makes room for one more extent: the smallest gap becomes dirty. */
+/* One extent less: the smallest gap becomes dirty. */
 static void merge_closest(struct dirty_set *set)
 {
 	size_t best = 0;
@@ -44,15 +44,10 @@ void dirty_add(struct dirty_set *set, uint64_t offset, uint64_t length)
 		remove_at(set, at + 1, last - at - 1);
 		return;
 	}
-	if (set->count == DIRTY_EXTENTS) {
-		/* After the merge the new one may touch its neighbours: look again, there is room now. */
-		merge_closest(set);
-		dirty_add(set, offset, length);
-		return;
-	}
 	memmove(&set->extents[at + 1], &set->extents[at], (set->count - at) * sizeof(set->extents[0]));
 	set->extents[at] = added;
-	set->count++;
+	if (++set->count > DIRTY_EXTENTS)
+		merge_closest(set);
 }
 
 uint64_t dirty_bytes(const struct dirty_set *set)

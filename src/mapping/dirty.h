@@ -20,7 +20,9 @@ struct extent {
 
 struct dirty_set {
 	size_t count;
-	struct extent extents[DIRTY_EXTENTS]; /* ascending, apart by at least one byte */
+	struct extent
+		extents[DIRTY_EXTENTS +
+			1]; /* one more only inside dirty_add(); ascending, apart by at least one byte */
 };
 
 /**

@@ -170,9 +170,9 @@ int main(int argc, char **argv)
 		mdb_env_close(env);
 		return count > 0 ? 0 : 1;
 	}
-	flags = strcmp(argv[2], "writemap") == 0   ? MDB_WRITEMAP :
-		strcmp(argv[2], "mapasync") == 0 ? MDB_WRITEMAP | MDB_MAPASYNC :
-						   0;
+	flags = strcmp(argv[2], "writemap") == 0   ? MDB_WRITEMAP
+		: strcmp(argv[2], "mapasync") == 0 ? MDB_WRITEMAP | MDB_MAPASYNC
+						   : 0;
 	/* Not a multiple of ten: the last transaction commits. */
 	transactions = argc > 3 ? strtoull(argv[3], NULL, 10) / 10 * 10 + 1 : 101;
 	/* LMDB keeps an environment within one process: the readers open theirs after the fork. */

@@ -182,7 +182,6 @@ enum cache_verdict file_cache_judge(struct file *file, int fd, bool writes, pid_
 void file_note_foreign(struct file *file)
 {
 	LOCK_SCOPE(&file->lock);
-	file->foreign = true;
 	file->foreign_ns = clock_ns(CLOCK_MONOTONIC);
 }
 

@@ -100,7 +100,8 @@ static bool serve_one(struct session *session, unsigned char *buffer)
 		/* ENOENT: the request was interrupted before we read it. */
 		if (errno == EINTR || errno == EAGAIN || errno == ENOENT)
 			return true;
-		if (errno != ENODEV) {
+		/* Unmounted, or the connection was aborted: by umount -f, or in /sys/fs/fuse/connections. */
+		if (errno != ENODEV && errno != ECONNABORTED) {
 			int error = errno;
 
 			atomic_store(&session->error, error);

@@ -45,7 +45,8 @@ struct session {
 	int fd; /* the device; a duplicate of the library's */
 	unsigned worker_count;
 	pthread_t *workers;
-	atomic_bool *ended; /* by worker */
+	pthread_mutex_t workers_lock;
+	bool *ended; /* by worker; protected by workers_lock: a worker that has not said so can be signalled */
 	_Atomic bool stopping;
 	_Atomic bool unmounted;
 	_Atomic int error;
@@ -141,7 +142,8 @@ static void *worker_run(void *argument)
 	}
 	if (buffer != MAP_FAILED)
 		munmap(buffer, BUFFER_SIZE);
-	atomic_store(&session->ended[start.number], true);
+	LOCK_SCOPE(&session->workers_lock);
+	session->ended[start.number] = true;
 	return NULL;
 }
 
@@ -169,6 +171,7 @@ int session_new(struct fs *fs, const char *program, struct session **ret_session
 		session->fs = fs;
 		session->fd = -1;
 		pthread_mutex_init(&session->forget_lock, NULL);
+		pthread_mutex_init(&session->workers_lock, NULL);
 		session->fuse = fuse_session_new(&args, ops_table(), sizeof(struct fuse_lowlevel_ops), fs);
 		if (session->fuse == NULL)
 			result = -EINVAL;
@@ -209,6 +212,7 @@ void session_free(struct session *session)
 	close_fd(&session->fd);
 	fuse_session_destroy(session->fuse);
 	pthread_mutex_destroy(&session->forget_lock);
+	pthread_mutex_destroy(&session->workers_lock);
 	free(session->workers);
 	free(session->ended);
 	free(session);
@@ -326,23 +330,26 @@ int session_wait(struct session *session)
 	return -atomic_load(&session->error);
 }
 
+/* Signals the workers that have not ended. Returns how many those are. */
+static unsigned wake_workers(struct session *session)
+{
+	unsigned running = 0;
+
+	/* The lock keeps a worker from ending, and so from being joined, between the question and the signal. */
+	LOCK_SCOPE(&session->workers_lock);
+	for (unsigned i = 0; i < session->worker_count; i++) {
+		if (!session->ended[i] && pthread_kill(session->workers[i], SIGUSR1) == 0)
+			running++;
+	}
+	return running;
+}
+
 static void stop_workers(struct session *session)
 {
-	bool running = true;
-
 	atomic_store(&session->stopping, true);
 	/* A signal that comes just before read(2) interrupts nothing: repeat it. */
-	while (running) {
-		running = false;
-		for (unsigned i = 0; i < session->worker_count; i++) {
-			if (atomic_load(&session->ended[i]))
-				continue;
-			running = true;
-			pthread_kill(session->workers[i], SIGUSR1);
-		}
-		if (running)
-			nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-	}
+	while (wake_workers(session) > 0)
+		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 }
 
 void session_unmount(struct session *session)

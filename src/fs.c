@@ -141,6 +141,8 @@ int fs_open(struct fs *fs, struct options *options, char **ret_error, bool *ret_
 	fs->proc_fd = fs->covered_fd = -1;
 	pthread_mutex_init(&fs->mounts.lock, NULL);
 	pthread_mutex_init(&fs->dirty_lock, NULL);
+	pthread_mutex_init(&fs->sync_lock, NULL);
+	pthread_cond_init(&fs->sync_ended, NULL);
 	pthread_mutex_init(&fs->wait_lock, NULL);
 	pthread_cond_init(&fs->wait_ended, NULL);
 	clock_gettime(CLOCK_MONOTONIC, &fs->started);
@@ -188,6 +190,8 @@ void fs_close(struct fs *fs)
 	free(fs->mount_path);
 	pthread_mutex_destroy(&fs->mounts.lock);
 	pthread_mutex_destroy(&fs->dirty_lock);
+	pthread_mutex_destroy(&fs->sync_lock);
+	pthread_cond_destroy(&fs->sync_ended);
 	pthread_mutex_destroy(&fs->wait_lock);
 	pthread_cond_destroy(&fs->wait_ended);
 	options_fini(&fs->options);

@@ -53,7 +53,7 @@ struct loop {
 	uint64_t content[FORGET_MAX]; /* protected by content_lock; nodeids whose pages are to go */
 	size_t content_count;	      /* protected by content_lock */
 	unsigned syncing;	      /* loop thread only; inodes that are being synced */
-	unsigned overdue;	      /* loop thread only; those of them that are due again */
+	unsigned ticked;	      /* loop thread only; those of them that a tick began */
 	bool late_said;		      /* loop thread only; since the pool was last idle */
 	unsigned endings;	      /* loop thread only; TERM and INT received */
 };
@@ -62,9 +62,10 @@ struct sync_work {
 	uv_work_t work;
 	struct loop *loop;
 	struct inode *inode; /* holds a reference */
+	bool ticked;
 };
 
-static void start_sync(struct loop *loop, struct inode *inode);
+static void start_sync(struct loop *loop, struct inode *inode, bool ticked);
 
 static void sync_one(uv_work_t *request)
 {
@@ -80,6 +81,7 @@ static void sync_one_done(uv_work_t *request, int status)
 	struct inode *inode = work->inode;
 
 	(void)status;
+	loop->ticked -= work->ticked;
 	free(work);
 	inode->syncing = false;
 	if (--loop->syncing == 0)
@@ -87,20 +89,18 @@ static void sync_one_done(uv_work_t *request, int status)
 	if (inode->overdue) {
 		/* Taken off the list by a tick, with a reference of its own. */
 		inode->overdue = false;
-		loop->overdue--;
-		start_sync(loop, inode);
+		start_sync(loop, inode, true);
 	}
 	inode_unref(loop->fs, inode);
 }
 
 /* Consumes the caller's reference. */
-static void start_sync(struct loop *loop, struct inode *inode)
+static void start_sync(struct loop *loop, struct inode *inode, bool ticked)
 {
 	struct sync_work *work;
 
 	if (inode->syncing) {
 		inode->overdue = true;
-		loop->overdue++;
 		return;
 	}
 	work = malloc(sizeof(*work));
@@ -109,25 +109,26 @@ static void start_sync(struct loop *loop, struct inode *inode)
 		inode_unref(loop->fs, inode);
 		return;
 	}
-	*work = (struct sync_work){.work.data = work, .loop = loop, .inode = inode};
+	*work = (struct sync_work){.work.data = work, .loop = loop, .inode = inode, .ticked = ticked};
 	inode->syncing = true;
 	loop->syncing++;
+	loop->ticked += ticked;
 	uv_queue_work(&loop->uv, &work->work, sync_one, sync_one_done);
 }
 
-static void start_round(struct loop *loop)
+static void start_round(struct loop *loop, bool ticked)
 {
 	atomic_store(&loop->fs->sync_asked, false);
 	/* The link is read before the inode is handed on: from then on it may be dirty again. */
 	for (struct inode *inode = sync_take(loop->fs), *next; inode != NULL; inode = next) {
 		next = inode->dirty_next;
-		start_sync(loop, inode);
+		start_sync(loop, inode, ticked);
 	}
 }
 
 static void on_sync_now(uv_async_t *handle)
 {
-	start_round(handle->data);
+	start_round(handle->data, false);
 }
 
 static void fetch(uv_work_t *request)
@@ -145,7 +146,7 @@ static void fetch_done(uv_work_t *request, int status)
 
 	(void)status;
 	loop->fetch_running = false;
-	start_round(loop);
+	start_round(loop, false);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -153,11 +154,11 @@ static void on_tick(uv_timer_t *timer)
 	struct loop *loop = timer->data;
 
 	fs_count(loop->fs, SYNC_TICKS, 1);
-	start_round(loop);
-	if (loop->overdue > 0 && !loop->late_said) {
-		log_warning("a sync takes longer than its interval: %u files are not done", loop->syncing);
+	if (loop->ticked > 0 && !loop->late_said) {
+		log_warning("a sync takes longer than its interval: %u files are not done", loop->ticked);
 		loop->late_said = true;
 	}
+	start_round(loop, true);
 	/* Only who may write a file can store through a mapping of it. */
 	if (atomic_load(&loop->fs->writers) > 0 && !loop->fetch_running) {
 		loop->fetch_running = true;

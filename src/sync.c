@@ -337,12 +337,12 @@ int sync_inode(struct fs *fs, struct inode *inode)
 	return result;
 }
 
-/* What nobody kept track of: attributes, and data under sync=never and sync=lazy. */
+/* What nobody kept track of, under sync=never and sync=lazy. It waits for what others wrote there, too. */
 static int sync_backing(struct fs *fs)
 {
 	int result = 0;
 
-	if (fs->read_only)
+	if (fs->read_only || fs->options.sync == SYNC_PERIODIC || fs->options.sync == SYNC_IMMEDIATE)
 		return 0;
 	for (int i = 0; i < fs->mounts.count; i++) {
 		if (fs->mounts.mount[i].fd >= 0 && syncfs(fs->mounts.mount[i].fd) < 0) {

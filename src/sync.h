@@ -81,8 +81,8 @@ struct inode *sync_take(struct fs *fs);
 int sync_inode(struct fs *fs, struct inode *inode);
 
 /**
- * sync_all() - sync everything, here and now: every dirty inode, then the file systems of BACKING, which
- * have what nobody kept track of
+ * sync_all() - sync everything, here and now: every dirty inode, and where a mode keeps no track of what
+ * is dirty the file systems of BACKING
  *
  * Return: 0 or the last failure's -errno.
  */

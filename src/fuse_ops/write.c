@@ -146,8 +146,10 @@ static struct extent written_extent(const struct open_file *open, const struct f
 	if (fi->writepage || !(fi->flags & O_APPEND) || inode_fd(open->fs, open->inode, FD_WRITE, &use) < 0 ||
 	    fstat(use.fd, &info) < 0)
 		return extent;
-	/* The kernel has put the bytes into its cache at the offset it chose. */
-	if ((uint64_t)info.st_size != extent.end) {
+	/* The kernel has put the bytes into its cache at the offset it chose. Where it caches nothing there is
+	 * nothing to drop, and attributes that are on their way when it is told to are not believed: it would
+	 * go on with a wrong size. */
+	if ((uint64_t)info.st_size != extent.end && open->fs->options.cache != CACHE_NONE) {
 		file_note_foreign(open->file);
 		if (open->fs->forget_content != NULL)
 			open->fs->forget_content(open->fs->ask_context, open->inode->nodeid);

@@ -349,7 +349,8 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	uv_signal_start(&loop->hangup, on_hangup, SIGHUP);
 	if (fs->options.sync == SYNC_PERIODIC)
 		uv_timer_start(&loop->tick, on_tick, interval, interval);
-	if (fs->options.cache == CACHE_AUTO)
+	/* Where the kernel collects writes it alone says what the files it has cached are like. */
+	if (fs->options.cache == CACHE_AUTO && !fs->options.writeback)
 		uv_timer_start(&loop->look, on_look, REVALIDATE_MS, REVALIDATE_MS);
 	result = uv_thread_create(&loop->thread, loop_run, loop);
 	if (result < 0) {

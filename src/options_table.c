@@ -150,7 +150,7 @@ const struct option_row option_rows[OPTION_COUNT] = {
 	[OPTION_CACHE] = {"cache", KIND_CHOICE, AVAILABLE, .offset = FIELD(cache), .choices = cache_choices,
 			  .preset = "auto",
 			  .meaning = "the kernel's cache: until the file changes, not used, kept regardless"},
-	[OPTION_WRITEBACK] = {"writeback", KIND_FLAG, PENDING, .offset = FIELD(writeback), .preset = "off",
+	[OPTION_WRITEBACK] = {"writeback", KIND_FLAG, AVAILABLE, .offset = FIELD(writeback), .preset = "off",
 			      .meaning = "let the kernel collect writes"},
 	[OPTION_IO] = {"io", KIND_CHOICE, AVAILABLE, .offset = FIELD(io), .choices = io_choices,
 		       .preset = "window",

@@ -42,7 +42,8 @@ static int set_cache_flags(fuse_req_t req, struct file *file, bool created, int 
 		break;
 	case CACHE_AUTO:
 		verdict = file_cache_judge(file, fd, writes(fi->flags), fuse_req_ctx(req)->pid);
-		if (verdict == VERDICT_TELL && !created)
+		/* Where the kernel collects writes it takes no size from us. */
+		if (verdict == VERDICT_TELL && !created && !op_fs(req)->options.writeback)
 			return -ESTALE;
 		fi->keep_cache = verdict == VERDICT_KEEP;
 		break;

@@ -51,6 +51,11 @@ void op_lseek(fuse_req_t req, fuse_ino_t nodeid, off_t offset, int whence, struc
 	off_t found = -1;
 	int result;
 
+	/* What the kernel has collected lies in no hole, whatever BACKING has there: let it call all data. */
+	if (op_fs(req)->options.writeback) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
 	/* The others depend on a position, which the kernel keeps and never asks for. */

@@ -32,10 +32,11 @@ static bool stores_to_windows(const struct open_file *open)
 }
 
 /* What pwritev2(2) has to be told. */
-static int call_flags(const struct fuse_file_info *fi)
+static int call_flags(const struct fs *fs, const struct fuse_file_info *fi)
 {
-	/* The kernel's own write-back has nothing of the descriptor it borrows but its number. */
-	return !fi->writepage && (fi->flags & O_APPEND) ? RWF_APPEND : 0;
+	/* The kernel's own write-back has nothing of the descriptor it borrows but its number; and where it
+	 * collects writes it alone knows where the file ends. */
+	return !fi->writepage && !fs->options.writeback && (fi->flags & O_APPEND) ? RWF_APPEND : 0;
 }
 
 static ssize_t write_by_call(int fd, const char *data, size_t size, uint64_t offset, int flags)
@@ -107,7 +108,7 @@ static ssize_t write_file(fuse_req_t req, const struct open_file *open, const ch
 {
 	CLEANUP(creds_restore) struct creds creds = {0};
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
-	int flags = call_flags(fi);
+	int flags = call_flags(open->fs, fi);
 	bool stores = stores_to_windows(open) && flags == 0;
 	size_t done = 0;
 	ssize_t rest = 0;
@@ -143,7 +144,7 @@ static struct extent written_extent(const struct open_file *open, const struct f
 	struct extent extent = {offset, offset + length};
 	struct stat info;
 
-	if (fi->writepage || !(fi->flags & O_APPEND) || inode_fd(open->fs, open->inode, FD_WRITE, &use) < 0 ||
+	if (!(call_flags(open->fs, fi) & RWF_APPEND) || inode_fd(open->fs, open->inode, FD_WRITE, &use) < 0 ||
 	    fstat(use.fd, &info) < 0)
 		return extent;
 	/* The kernel has put the bytes into its cache at the offset it chose. Where it caches nothing there is

@@ -13,6 +13,8 @@
 #define RACY_NS INT64_C(20000000)
 /* So long after a change by others was noticed every open drops the kernel's cache. */
 #define FOREIGN_NS INT64_C(2000000000)
+/* Nobody takes so long from an ESTALE to the second try. */
+#define TOLD_MS 10000
 
 struct file *file_peek(struct inode *inode)
 {
@@ -147,8 +149,24 @@ static bool changed_by_others_locked(struct file *file, const struct stat *now)
 static bool was_told_locked(struct file *file, pid_t caller)
 {
 	for (int i = 0; i < FILE_TOLD; i++) {
-		if (file->told[i] == caller) {
-			file->told[i] = 0;
+		if (file->told[i].pid == caller) {
+			file->told[i].pid = 0;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Makes a note that the caller is being told; false where there is no room for one. */
+static bool note_told_locked(struct file *file, pid_t caller)
+{
+	uint32_t now = (uint32_t)(clock_ns(CLOCK_MONOTONIC) / 1000000);
+
+	for (int i = 0; i < FILE_TOLD; i++) {
+		/* Whoever does not come back for so long was ended in between. */
+		if (file->told[i].pid == 0 || now - file->told[i].ms > TOLD_MS) {
+			file->told[i].pid = caller;
+			file->told[i].ms = now;
 			return true;
 		}
 	}
@@ -168,15 +186,16 @@ enum cache_verdict file_cache_judge(struct file *file, int fd, bool writes, pid_
 		return VERDICT_DROP;
 	others_write = atomic_load(&file->writers) > (writes ? 1 : 0) || file->changes > 0;
 	valid = !changed_by_others_locked(file, &now) && !file->foreign;
-	tell = file->foreign && !told;
+	if (told)
+		file->telling = file->foreign;
+	tell = (file->foreign || file->telling) && !told && note_told_locked(file, caller);
+	file->telling |= tell;
 	file->foreign = false;
 	/* Not a sure sign of a change, or none of its bytes: heeded where dropping is without danger. */
 	if (valid && !others_write)
 		valid = file->seen && !file->seen_racy && timespec_equal(&file->seen_ctime, &now.st_ctim);
 	if (file->changes == 0)
 		remember_locked(file, &now);
-	if (tell)
-		file->told[file->told_next++ % FILE_TOLD] = caller;
 	return tell ? VERDICT_TELL : valid ? VERDICT_KEEP : VERDICT_DROP;
 }
 

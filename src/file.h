@@ -51,15 +51,19 @@ struct file {
 	_Atomic unsigned openers; /* written under lock */
 	_Atomic unsigned writers; /* written under lock */
 	/* What BACKING's file looked like when the kernel's cache of it was last known to be right. */
-	bool seen;	       /* protected by lock */
-	bool seen_racy;	       /* protected by lock; a later change may leave the same time stamps */
-	unsigned changes;      /* protected by lock; by the mount, begun and not ended */
-	bool foreign;	       /* protected by lock; a change by others that the kernel was not told of */
-	int64_t foreign_ns;    /* protected by lock; CLOCK_MONOTONIC of the last foreign change noticed */
-	pid_t told[FILE_TOLD]; /* protected by lock; who was given VERDICT_TELL and has not come back */
-	unsigned told_next;    /* protected by lock */
-	bool suspect;	       /* protected by lock; found different by the last file_recheck() */
-	uint64_t checked;      /* of the last round of revalidate_open_files(), which alone uses it */
+	bool seen;	    /* protected by lock */
+	bool seen_racy;	    /* protected by lock; a later change may leave the same time stamps */
+	unsigned changes;   /* protected by lock; by the mount, begun and not ended */
+	bool foreign;	    /* protected by lock; a change by others that the kernel was not told of */
+	int64_t foreign_ns; /* protected by lock; CLOCK_MONOTONIC of the last foreign change noticed */
+	/* Protected by lock: who was given VERDICT_TELL, and when (CLOCK_MONOTONIC, wraps); pid 0 is free. */
+	struct {
+		pid_t pid;
+		uint32_t ms;
+	} told[FILE_TOLD];
+	bool telling;	  /* protected by lock; none of them has come back: the kernel may still not know */
+	bool suspect;	  /* protected by lock; found different by the last file_recheck() */
+	uint64_t checked; /* of the last round of revalidate_open_files(), which alone uses it */
 	struct timespec seen_mtime;	/* protected by lock */
 	struct timespec seen_ctime;	/* protected by lock */
 	off_t seen_size;		/* protected by lock */
@@ -120,7 +124,8 @@ enum cache_verdict {
  * @writes: the handle being opened is counted among the writers already
  * @caller: thread that opens it
  *
- * VERDICT_TELL is given once a caller and change.
+ * VERDICT_TELL is given once a caller and change, to every caller that comes before the first that was told
+ * has come back, and with it the attributes; never more often than callers can be remembered.
  *
  * The cache goes for changes of others only. The kernel copies a write into its cache before it sends it:
  * were the page dropped in between, the next read would fetch the bytes of before the write and keep them.

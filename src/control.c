@@ -7,8 +7,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "farewell.h"
 #include "fs.h"
 #include "inode.h"
+#include "listing.h"
 #include "stats.h"
 
 /* One request on its way through the table. */
@@ -64,9 +66,33 @@ static int run_stats(struct control_call *call)
 	return 0;
 }
 
+static int run_files(struct control_call *call)
+{
+	return listing_files(call->fs, call->value, call->caller->uid, &call->reply);
+}
+
+static int run_residency(struct control_call *call)
+{
+	return listing_residency(call->fs, call->inode, call->value, &call->reply);
+}
+
+static int run_runs(struct control_call *call)
+{
+	return listing_runs(call->fs, call->inode, call->value, &call->reply);
+}
+
+static int run_farewell(struct control_call *call)
+{
+	return farewell_promise(call->fs, call->value, call->caller->uid, &call->reply);
+}
+
 static const struct control_row rows[] = {
 	{"stats", PLACE_ROOT, RIGHT_OWN, false, get_stats, run_stats},
 	{"file", PLACE_FILE, RIGHT_NONE, false, stats_file, NULL},
+	{"files", PLACE_ROOT, RIGHT_ANY, true, NULL, run_files},
+	{"residency", PLACE_FILE, RIGHT_ANY, true, NULL, run_residency},
+	{"runs", PLACE_FILE, RIGHT_ANY, true, NULL, run_runs},
+	{"farewell", PLACE_ROOT, RIGHT_ANY, false, NULL, run_farewell},
 };
 
 static const struct control_row *find_row(const char *name)

@@ -245,3 +245,39 @@ int file_error_check(struct file *file, struct handle *handle, bool consume)
 	}
 	return -file->error;
 }
+
+static uint32_t current_second(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint32_t)now.tv_sec;
+}
+
+/*
+ * Whoever finds that a new second has begun moves the counts on. What others count between its steps may
+ * land in the neighbouring second: the rate is for people to look at.
+ */
+void file_count_io(struct file *file, uint64_t bytes, bool written)
+{
+	uint32_t now = current_second();
+	uint32_t second = atomic_load_explicit(&file->io_second, memory_order_relaxed);
+
+	atomic_fetch_add_explicit(written ? &file->written_bytes : &file->read_bytes, bytes,
+				  memory_order_relaxed);
+	if (second != now && atomic_compare_exchange_strong(&file->io_second, &second, now)) {
+		uint64_t before = atomic_exchange_explicit(&file->io_now, 0, memory_order_relaxed);
+
+		atomic_store_explicit(&file->io_before, second + 1 == now ? before : 0, memory_order_relaxed);
+	}
+	atomic_fetch_add_explicit(&file->io_now, bytes, memory_order_relaxed);
+}
+
+uint64_t file_io_rate(struct file *file)
+{
+	uint32_t age = current_second() - atomic_load(&file->io_second);
+
+	if (age == 0)
+		return atomic_load(&file->io_before);
+	return age == 1 ? atomic_load(&file->io_now) : 0;
+}

@@ -55,6 +55,12 @@ struct file {
 	off_t seen_size;		/* protected by lock */
 	_Atomic bool direct_access;	/* DAX: a store is the write */
 	struct lock_owner *lock_owners; /* protected by lock */
+	/* Bytes asked for through handles, for the listing; see file_count_io(). */
+	_Atomic uint64_t read_bytes;
+	_Atomic uint64_t written_bytes;
+	_Atomic uint32_t io_second; /* CLOCK_MONOTONIC, of io_now */
+	_Atomic uint64_t io_now;    /* bytes in that second */
+	_Atomic uint64_t io_before; /* bytes in the second before it */
 	/* Errors of background syncs, as errseq_t counts them. */
 	_Atomic uint64_t error_sequence; /* failures so far; written under lock */
 	int error;			 /* protected by lock; errno of the last one */
@@ -137,6 +143,12 @@ void file_change_begin(struct file *file, int fd);
 
 /** file_change_end() - it has; what the file looks like now is what the kernel knows */
 void file_change_end(struct file *file, int fd);
+
+/** file_count_io() - note that so many bytes were read or written; takes no lock */
+void file_count_io(struct file *file, uint64_t bytes, bool written);
+
+/** file_io_rate() - bytes a second, as counted in the last whole second */
+uint64_t file_io_rate(struct file *file);
 
 /** file_error_record() - a background sync failed with @error (positive) */
 void file_error_record(struct file *file, int error);

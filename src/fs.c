@@ -142,6 +142,7 @@ int fs_open(struct fs *fs, struct options *options, char **ret_error, bool *ret_
 	pthread_mutex_init(&fs->mounts.lock, NULL);
 	pthread_mutex_init(&fs->dirty_lock, NULL);
 	pthread_mutex_init(&fs->wait_lock, NULL);
+	pthread_mutex_init(&fs->farewell.lock, NULL);
 	pthread_cond_init(&fs->wait_ended, NULL);
 	clock_gettime(CLOCK_MONOTONIC, &fs->started);
 	fs->read_only = fs->options.mode == MODE_RO || fs->options.mount_read_only;
@@ -189,6 +190,7 @@ void fs_close(struct fs *fs)
 	pthread_mutex_destroy(&fs->mounts.lock);
 	pthread_mutex_destroy(&fs->dirty_lock);
 	pthread_mutex_destroy(&fs->wait_lock);
+	pthread_mutex_destroy(&fs->farewell.lock);
 	pthread_cond_destroy(&fs->wait_ended);
 	options_fini(&fs->options);
 }

@@ -14,7 +14,7 @@
  *   fs->dirty_lock
  *   mapping->lock
  *   window_cache->lock
- *   handle_table->lock, fs->wait_lock: leaves
+ *   handle_table->lock, fs->wait_lock, farewell->lock: leaves
  * No lock is held across a reply, msync(2), or a touch of mapped bytes.
  */
 
@@ -24,6 +24,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "farewell.h"
 #include "fds.h"
 #include "handle.h"
 #include "inode.h"
@@ -102,6 +103,8 @@ struct fs {
 	struct lock_wait *waits; /* protected by wait_lock; blocked requests for locks */
 	size_t wait_count;	 /* protected by wait_lock; threads, some of which may be past their wait */
 	bool waits_cancelled;	 /* protected by wait_lock */
+
+	struct farewell farewell;
 
 	_Atomic unsigned idle_workers; /* waiting for a request: somebody who can take forgets */
 	/* Has the kernel drop what it cached of an inode, from another thread; set by the loop. */

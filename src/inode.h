@@ -153,6 +153,17 @@ int inode_keep(struct fs *fs, struct inode *inode);
  */
 struct inode *inode_known(struct fs *fs, int directory_fd, const char *name);
 
+/**
+ * inode_shard_files() - the files among the inodes of one shard of the table
+ * @number:     of the shard, below INODE_SHARDS
+ * @ret_inodes: malloc'ed array of inodes that were opened at some time, each with a reference
+ *
+ * Locks:  the id shard's.
+ * Return: 0 or -ENOMEM.
+ */
+int inode_shard_files(struct inode_table *table, unsigned number, struct inode ***ret_inodes,
+		      size_t *ret_count);
+
 /** inode_name() - the path of an inode for messages: malloc'ed, never NULL except without memory */
 char *inode_name(struct fs *fs, struct inode *inode);
 

@@ -10,6 +10,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "creds.h"
+#include "farewell.h"
 #include "fs.h"
 #include "fuse_ops/ops.h"
 #include "log.h"
@@ -186,6 +187,7 @@ static enum exit_code run(struct options *options, const char *program)
 		goto out;
 	}
 	code = serve(fs, session, ready);
+	farewell_say(fs, (int)code);
 out:
 	session_free(session);
 	fs_close(fs);

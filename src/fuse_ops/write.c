@@ -205,5 +205,6 @@ void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, 
 	}
 	fs_count(open.fs, IO_WRITES, 1);
 	fs_count(open.fs, IO_WRITE_BYTES, (uint64_t)put);
+	file_count_io(open.file, (uint64_t)put, true);
 	fuse_reply_write(req, (size_t)put);
 }

@@ -34,6 +34,9 @@ struct ctl_command {
 	struct ctl_option options[CTL_OPTIONS_MAX + 1];
 };
 
+/** ctl_begin() - the command that usage errors are of; static string */
+void ctl_begin(const char *command);
+
 /** ctl_say() - one line on stderr, after the program's name; control characters become '?' */
 __attribute__((format(printf, 1, 2))) void ctl_say(const char *format, ...);
 

@@ -4,7 +4,6 @@
 #include <getopt.h>
 #include <locale.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,68 +87,6 @@ static const struct ctl_command commands[] = {
 	 ctl_profile_load,
 	 {{"progress", NULL, "on a terminal, show bytes, rate and time left"}}},
 };
-
-static const struct ctl_command *current;
-
-__attribute__((format(printf, 2, 0))) static void say(const char *before, const char *format,
-						      va_list arguments)
-{
-	char *text;
-
-	if (vasprintf(&text, format, arguments) < 0)
-		return;
-	for (char *c = text; *c != '\0'; c++) {
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = '?';
-	}
-	fprintf(stderr, "memmapfsctl: %s%s\n", before, text);
-	free(text);
-}
-
-void ctl_say(const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	say("", format, arguments);
-	va_end(arguments);
-}
-
-enum ctl_status ctl_usage_error(const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	say("", format, arguments);
-	va_end(arguments);
-	fprintf(stderr, "Try 'memmapfsctl %s%s--help'.\n", current == NULL ? "" : current->name,
-		current == NULL ? "" : " ");
-	return CTL_USAGE;
-}
-
-enum ctl_status ctl_print_json(json_t *object)
-{
-	int result = json_dumpf(object, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-
-	json_decref(object);
-	return result < 0 || putchar('\n') == EOF ? CTL_FAILED : CTL_DONE;
-}
-
-uint64_t ctl_number(const json_t *object, const char *path)
-{
-	while (object != NULL && *path != '\0') {
-		size_t length = strcspn(path, ".");
-		char key[64];
-
-		if (length >= sizeof(key))
-			return 0;
-		memcpy(key, path, length);
-		key[length] = '\0';
-		object = json_object_get(object, key);
-		path += length + (path[length] == '.');
-	}
-	return (uint64_t)MAX(json_integer_value(object), 0);
-}
 
 static void print_help(void)
 {
@@ -235,6 +172,7 @@ static enum ctl_status run_command(const struct ctl_command *command, int argc, 
 
 static enum ctl_status run(int argc, char **argv)
 {
+	const struct ctl_command *command;
 	int words;
 
 	if (argc < 2)
@@ -247,10 +185,11 @@ static enum ctl_status run(int argc, char **argv)
 		puts("memmapfsctl " MEMMAPFS_VERSION);
 		return CTL_DONE;
 	}
-	current = find_command(argc, argv, &words);
-	if (current == NULL)
+	command = find_command(argc, argv, &words);
+	if (command == NULL)
 		return ctl_usage_error("unknown command '%s'", argv[1]);
-	return run_command(current, argc - words, argv + words);
+	ctl_begin(command->name);
+	return run_command(command, argc - words, argv + words);
 }
 
 int main(int argc, char **argv)

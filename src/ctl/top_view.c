@@ -56,10 +56,12 @@ static char *first_line(const char *mount, const struct top_sample *sample, size
 {
 	char up[TEXT_SIZE], tail[64];
 	CLEANUP(free_pointer) char *name = NULL;
-	size_t length = (size_t)snprintf(tail, sizeof(tail), "  up %s, %llu files, %llu open",
-					 text_duration(ctl_number(sample->stats, "uptime_s"), up),
-					 (unsigned long long)ctl_number(sample->files, "files"),
-					 (unsigned long long)ctl_number(sample->stats, "handles"));
+	/* One handle is our own, of the mount's root. */
+	size_t length =
+		(size_t)snprintf(tail, sizeof(tail), "  up %s, %llu files, %llu open",
+				 text_duration(ctl_number(sample->stats, "uptime_s"), up),
+				 (unsigned long long)ctl_number(sample->files, "files"),
+				 (unsigned long long)MAX(ctl_number(sample->stats, "handles"), 1) - 1);
 
 	name = text_fit(mount, columns > length ? columns - length : 0);
 	return name == NULL ? NULL : line(strlen(name) + columns, "%s%s", name, tail);

@@ -14,10 +14,13 @@ enum ctl_status ctl_stats(const char *const *options, char **operands, int count
 	json_t *stats;
 
 	(void)count;
-	if (options[0] != NULL && options[1] != NULL)
-		return ctl_usage_error("--json and --prometheus exclude each other");
-	if (client_open(operands[0], CLIENT_ROOT, &client) < 0 ||
-	    client_ask(&client, "stats", NULL, &stats) < 0)
+	if ((options[0] != NULL) + (options[1] != NULL) + (options[2] != NULL) > 1)
+		return ctl_usage_error("--json, --prometheus and --reset exclude each other");
+	if (client_open(operands[0], CLIENT_ROOT, &client) < 0)
+		return CTL_FAILED;
+	if (options[2] != NULL)
+		return client_run(&client, "stats", "reset") < 0 ? CTL_FAILED : CTL_DONE;
+	if (client_ask(&client, "stats", NULL, &stats) < 0)
 		return CTL_FAILED;
 	if (options[0] != NULL)
 		return ctl_print_json(stats);

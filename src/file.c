@@ -7,6 +7,7 @@
 #include "fs.h"
 #include "handle.h"
 #include "inode.h"
+#include "mapping/paging.h"
 #include "util.h"
 
 /* A time stamp this fresh may stand for a later change as well, where the kernel's clock is coarse. */
@@ -28,6 +29,9 @@ int file_get(struct fs *fs, struct inode *inode, struct file **ret_file)
 		if (fresh == NULL)
 			return -ENOMEM;
 		mapping_init(&fresh->mapping, &fs->windows);
+		mapping_set_paging(&fresh->mapping, &fs->policies.mount.paging);
+		fresh->inode = inode;
+		atomic_init(&fresh->policy, &fs->policies.mount);
 		pthread_mutex_init(&fresh->lock, NULL);
 		if (atomic_compare_exchange_strong(&inode->file, &file, fresh))
 			file = fresh;
@@ -36,6 +40,11 @@ int file_get(struct fs *fs, struct inode *inode, struct file **ret_file)
 	}
 	*ret_file = file;
 	return 0;
+}
+
+const struct policy *file_policy(const struct file *file)
+{
+	return atomic_load_explicit(&file->policy, memory_order_acquire);
 }
 
 void file_free(struct file *file)

@@ -20,6 +20,7 @@
 struct fs;
 struct handle;
 struct inode;
+struct policy;
 
 /* How many openers can be between being told of a change and opening again. */
 #define FILE_TOLD 8
@@ -37,6 +38,10 @@ struct lock_owner {
 
 struct file {
 	struct mapping mapping;
+	struct inode *inode;		       /* constant */
+	_Atomic(const struct policy *) policy; /* see file_policy() */
+	_Atomic bool work_queued;	       /* on fs->work, or taken off it and not looked at yet */
+	struct file *work_next;		       /* protected by fs->work_lock while queued */
 	pthread_mutex_t lock;
 	_Atomic unsigned openers; /* written under lock */
 	_Atomic unsigned writers; /* written under lock */
@@ -76,6 +81,9 @@ int file_get(struct fs *fs, struct inode *inode, struct file **ret_file);
 
 /** file_peek() - the file if there is one, else NULL */
 struct file *file_peek(struct inode *inode);
+
+/** file_policy() - what holds for the file now; lives as long as the mount. Takes no lock. */
+const struct policy *file_policy(const struct file *file);
 
 /** file_free() - with its inode; accepts NULL */
 void file_free(struct file *file);

@@ -14,7 +14,7 @@
  *   fs->dirty_lock
  *   mapping->lock
  *   window_cache->lock
- *   handle_table->lock, fs->wait_lock, farewell->lock: leaves
+ *   policy_table->lock, handle_table->lock, fs->wait_lock, fs->work_lock, farewell->lock: leaves
  * No lock is held across a reply, msync(2), or a touch of mapped bytes.
  */
 
@@ -30,6 +30,7 @@
 #include "inode.h"
 #include "mapping/cache.h"
 #include "options.h"
+#include "policy.h"
 #include "util.h"
 
 enum io_counter {
@@ -90,11 +91,16 @@ struct fs {
 	struct handle_table handle_table;
 	struct fd_cache fds;
 	struct window_cache windows;
+	struct policy_table policies;
 	struct tally tally; /* enum io_counter */
 
 	pthread_mutex_t dirty_lock;
 	struct inode *dirty;	     /* protected by dirty_lock; each holds a reference */
 	_Atomic int64_t dirty_bytes; /* in dirty extents, being synced included */
+
+	pthread_mutex_t work_lock;
+	struct file *work; /* protected by work_lock; files with pages to read or lock; inodes referenced */
+	_Atomic bool huge_said; /* what came of hugepages */
 
 	struct session *session; /* constant once set */
 
@@ -111,18 +117,22 @@ struct fs {
 	void (*forget_content)(void *context, uint64_t nodeid);
 	/* Asked for by threads that run short of descriptors; set by the session. */
 	void (*ask_to_forget)(void *context);
+	/* There is something on fs->work; set by the loop. */
+	void (*work_waits)(void *context);
 	void *ask_context;
 };
 
 /**
  * fs_open() - open BACKING and set everything up that does not need the mount
- * @options:   consumed on success
+ * @options:   consumed
+ * @rules:     of options->rules, consumed; NULL without
  * @ret_error: one line for the user on failure; the caller frees it
  *
  * Return: 0, -EINVAL or another -errno for BACKING, -ENOTDIR ..., with @ret_mountpoint_bad telling
  * whether MOUNTPOINT is to blame.
  */
-int fs_open(struct fs *fs, struct options *options, char **ret_error, bool *ret_mountpoint_bad);
+int fs_open(struct fs *fs, struct options *options, struct rules *rules, char **ret_error,
+	    bool *ret_mountpoint_bad);
 
 /** fs_close() - release everything; no thread uses @fs any more */
 void fs_close(struct fs *fs);

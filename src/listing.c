@@ -12,6 +12,7 @@
 #include "file.h"
 #include "fs.h"
 #include "inode.h"
+#include "mapping/lock.h"
 #include "mapping/residency.h"
 #include "mapping/sync.h"
 
@@ -100,6 +101,7 @@ static void row_measure(struct listing *listing, struct inode *inode, struct row
 	row->written_bytes = atomic_load_explicit(&file->written_bytes, memory_order_relaxed);
 	mapping_usage(&file->mapping, &windows, &row->mapped);
 	row->dirty = mapping_dirty_bytes(&file->mapping);
+	row->locked = mapping_locked(&file->mapping);
 	row->tie = row->read_bytes + row->written_bytes;
 	switch (listing->measure) {
 	case BY_IO:
@@ -156,11 +158,10 @@ static int listing_collect(struct listing *listing)
 {
 	for (unsigned shard = 0; shard < INODE_SHARDS; shard++) {
 		CLEANUP(free_pointer) struct inode **inodes = NULL;
-		size_t count;
-		int result = inode_shard_files(&listing->fs->inodes, shard, &inodes, &count);
+		size_t count = inode_hold_files(&listing->fs->inodes.by_id[shard], &inodes);
 
-		if (result < 0)
-			return result;
+		if (inodes == NULL)
+			return -ENOMEM;
 		for (size_t i = 0; i < count; i++)
 			listing_offer(listing, inodes[i]);
 	}
@@ -277,6 +278,7 @@ static int say_untold(int result, char **ret_reply)
 int listing_residency(struct fs *fs, struct inode *inode, const char *value, char **ret_reply)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct file *file = file_peek(inode);
 	uint64_t numbers[3];
 	char *reply;
 	size_t length;
@@ -296,16 +298,19 @@ int listing_residency(struct fs *fs, struct inode *inode, const char *value, cha
 		return -ENOMEM;
 	length = (size_t)sprintf(reply, "{\"parts\":[");
 	for (uint64_t i = 0; i < numbers[2] && length < ANSWER_SIZE - 72; i++) {
+		uint64_t offset = numbers[0] + i * numbers[1], locked;
 		struct residency part;
 
-		result = residency_count(use.fd, numbers[0] + i * numbers[1], numbers[1], &part);
+		result = residency_count(use.fd, offset, numbers[1], &part);
 		if (result < 0) {
 			free(reply);
 			return say_untold(result, ret_reply);
 		}
-		length += (size_t)sprintf(reply + length, "%s[%llu,%llu,0]", i > 0 ? "," : "",
+		locked = file == NULL ? 0 : mapping_locked_in(&file->mapping, offset, numbers[1]);
+		length += (size_t)sprintf(reply + length, "%s[%llu,%llu,%llu]", i > 0 ? "," : "",
 					  (unsigned long long)(part.cached / page_size()),
-					  (unsigned long long)((part.dirty + part.writeback) / page_size()));
+					  (unsigned long long)((part.dirty + part.writeback) / page_size()),
+					  (unsigned long long)(locked / page_size()));
 	}
 	sprintf(reply + length, "]}");
 	*ret_reply = reply;

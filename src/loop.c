@@ -19,6 +19,7 @@
 
 #include "fs.h"
 #include "log.h"
+#include "pager.h"
 #include "revalidate.h"
 #include "session.h"
 #include "sync.h"
@@ -26,6 +27,8 @@
 #define EXIT_LOOP 7
 #define REVALIDATE_MS 1000
 #define FORGET_MAX 256
+/* Of the pool's four threads: reading ahead must not keep a sync waiting. */
+#define PAGERS 2
 
 struct loop {
 	struct fs *fs;
@@ -36,6 +39,14 @@ struct loop {
 	uv_work_t looking;
 	bool look_running; /* loop thread only */
 	uint64_t round;	   /* of looking; changed while it does not run */
+	uv_timer_t idle;
+	uv_work_t idling;
+	bool idle_running; /* loop thread only */
+	uv_async_t paging;
+	uv_work_t pagers[PAGERS];
+	bool paging_running[PAGERS]; /* loop thread only */
+	uv_work_t reloading;
+	bool reload_running, reload_wanted; /* loop thread only */
 	uv_signal_t terminate, interrupt, hangup;
 	uv_async_t stop;
 	uv_async_t forget;
@@ -159,11 +170,103 @@ static void on_end_signal(uv_signal_t *handle, int number)
 	_exit(EXIT_LOOP);
 }
 
+static void page(uv_work_t *request)
+{
+	struct loop *loop = request->data;
+	struct inode *inode;
+
+	while ((inode = pager_take(loop->fs)) != NULL)
+		pager_work(loop->fs, inode);
+}
+
+static void page_done(uv_work_t *request, int status)
+{
+	struct loop *loop = request->data;
+
+	(void)status;
+	/* What came after its last look, while it counted as running, was left to it. */
+	loop->paging_running[request - loop->pagers] = pager_has_work(loop->fs);
+	if (loop->paging_running[request - loop->pagers])
+		uv_queue_work(&loop->uv, request, page, page_done);
+}
+
+static void on_paging(uv_async_t *handle)
+{
+	struct loop *loop = handle->data;
+
+	for (int i = 0; i < PAGERS; i++) {
+		if (loop->paging_running[i])
+			continue;
+		loop->paging_running[i] = true;
+		uv_queue_work(&loop->uv, &loop->pagers[i], page, page_done);
+		return;
+	}
+}
+
+static void look_for_idle(uv_work_t *request)
+{
+	pager_idle(((struct loop *)request->data)->fs);
+}
+
+static void idle_done(uv_work_t *request, int status)
+{
+	(void)status;
+	((struct loop *)request->data)->idle_running = false;
+}
+
+static void on_idle(uv_timer_t *timer)
+{
+	struct loop *loop = timer->data;
+
+	if (loop->idle_running)
+		return;
+	loop->idle_running = true;
+	uv_queue_work(&loop->uv, &loop->idling, look_for_idle, idle_done);
+}
+
+static void set_idle_timer(struct loop *loop)
+{
+	uint64_t interval = pager_idle_interval_ms(loop->fs);
+
+	if (interval == 0)
+		uv_timer_stop(&loop->idle);
+	else
+		uv_timer_start(&loop->idle, on_idle, interval, interval);
+}
+
+static void reload(uv_work_t *request)
+{
+	pager_reload(((struct loop *)request->data)->fs);
+}
+
+static void reload_done(uv_work_t *request, int status)
+{
+	struct loop *loop = request->data;
+
+	(void)status;
+	loop->reload_running = loop->reload_wanted;
+	if (loop->reload_wanted) {
+		loop->reload_wanted = false;
+		uv_queue_work(&loop->uv, &loop->reloading, reload, reload_done);
+	}
+	if (!uv_is_closing((uv_handle_t *)&loop->idle))
+		set_idle_timer(loop);
+}
+
 static void on_hangup(uv_signal_t *handle, int number)
 {
-	(void)handle;
+	struct loop *loop = handle->data;
+
 	(void)number;
-	log_info("SIGHUP: there is no file to read again");
+	if (loop->fs->policies.rules_path == NULL) {
+		log_info("SIGHUP: there is no file to read again");
+		return;
+	}
+	loop->reload_wanted = loop->reload_running;
+	if (loop->reload_running)
+		return;
+	loop->reload_running = true;
+	uv_queue_work(&loop->uv, &loop->reloading, reload, reload_done);
 }
 
 static void forget_some(uv_work_t *request)
@@ -244,6 +347,11 @@ static void forget_content(void *context, uint64_t nodeid)
 	uv_async_send(&loop->forget);
 }
 
+static void work_waits(void *context)
+{
+	uv_async_send(&((struct loop *)context)->paging);
+}
+
 static void loop_run(void *argument)
 {
 	struct loop *loop = argument;
@@ -269,6 +377,12 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	loop->look.data = loop->looking.data = loop;
 	loop->tick.data = loop->terminate.data = loop->interrupt.data = loop->hangup.data = loop;
 	loop->stop.data = loop->forget.data = loop->forgetting.data = loop;
+	loop->idle.data = loop->idling.data = loop->paging.data = loop->reloading.data = loop;
+	for (int i = 0; i < PAGERS; i++)
+		loop->pagers[i].data = loop;
+	uv_timer_init(&loop->uv, &loop->idle);
+	uv_async_init(&loop->uv, &loop->paging, on_paging);
+	set_idle_timer(loop);
 	uv_timer_init(&loop->uv, &loop->tick);
 	uv_timer_init(&loop->uv, &loop->look);
 	uv_async_init(&loop->uv, &loop->stop, on_stop);
@@ -281,7 +395,7 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	uv_signal_start(&loop->hangup, on_hangup, SIGHUP);
 	if (fs->options.sync == SYNC_PERIODIC)
 		uv_timer_start(&loop->tick, on_tick, interval, interval);
-	if (fs->options.cache == CACHE_AUTO)
+	if (fs->options.cache == CACHE_AUTO || fs->policies.rules_path != NULL)
 		uv_timer_start(&loop->look, on_look, REVALIDATE_MS, REVALIDATE_MS);
 	result = uv_thread_create(&loop->thread, loop_run, loop);
 	if (result < 0) {
@@ -295,6 +409,7 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	fs->ask_context = loop;
 	fs->ask_to_forget = ask_to_forget;
 	fs->forget_content = forget_content;
+	fs->work_waits = work_waits;
 	*ret_loop = loop;
 	return 0;
 }
@@ -305,6 +420,7 @@ void loop_stop(struct loop *loop)
 		return;
 	loop->fs->ask_to_forget = NULL;
 	loop->fs->forget_content = NULL;
+	loop->fs->work_waits = NULL;
 	uv_async_send(&loop->stop);
 	uv_thread_join(&loop->thread);
 	if (loop->shutting_down)

@@ -17,6 +17,7 @@
 #include "loop.h"
 #include "mapping/guard.h"
 #include "options.h"
+#include "rules.h"
 #include "session.h"
 #include "sync.h"
 
@@ -144,18 +145,26 @@ static enum exit_code run(struct options *options, const char *program)
 	struct session *session = NULL;
 	bool foreground = options->foreground || options->debug, mountpoint_bad = false;
 	enum exit_code code = EXIT_SETUP;
+	struct rules *rules = NULL;
 	char *error = NULL;
 	int ready = -1, result;
 
 	if (fs == NULL)
 		return EXIT_SETUP;
+	if (options->rules != NULL && rules_load(options->rules, options, &rules, &error) < 0) {
+		log_error("%s", error == NULL ? "out of memory" : error);
+		free(error);
+		code = EXIT_OPTIONS;
+		goto out;
+	}
 	/* Before anything is opened: /proc/self is the process that opens it. */
 	if (!foreground) {
 		code = daemonize(&ready);
 		if (code != EXIT_FINE)
 			goto out;
 	}
-	result = fs_open(fs, options, &error, &mountpoint_bad);
+	result = fs_open(fs, options, rules, &error, &mountpoint_bad);
+	rules = NULL;
 	if (result < 0) {
 		log_error("%s", error == NULL ? strerror(-result) : error);
 		free(error);
@@ -189,6 +198,7 @@ static enum exit_code run(struct options *options, const char *program)
 	code = serve(fs, session, ready);
 	farewell_say(fs, (int)code);
 out:
+	rules_free(rules);
 	session_free(session);
 	fs_close(fs);
 	free(fs);

@@ -49,6 +49,7 @@ static json_t *describe_windows(struct fs *fs)
 	pthread_mutex_unlock(&fs->windows.lock);
 	json_object_set_new(object, "count", number(count));
 	json_object_set_new(object, "bytes", number((uint64_t)MAX(atomic_load(&fs->windows.inside), 0)));
+	json_object_set_new(object, "locked", number((uint64_t)MAX(atomic_load(&fs->windows.locked), 0)));
 	json_object_set_new(object, "hits", window_counter(fs, WINDOW_HITS));
 	json_object_set_new(object, "misses", window_counter(fs, WINDOW_MISSES));
 	json_object_set_new(object, "evictions", window_counter(fs, WINDOW_EVICTIONS));

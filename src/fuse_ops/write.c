@@ -20,7 +20,7 @@
 
 static bool stores_to_windows(const struct open_file *open)
 {
-	switch (open->fs->options.writes) {
+	switch (file_policy(open->file)->writes) {
 	case WRITES_PWRITE:
 		return false;
 	case WRITES_WINDOW:

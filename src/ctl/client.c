@@ -107,7 +107,7 @@ int client_try(const struct client *client, const char *name, const char *value,
 		return -ENOMEM;
 	if (strlen(name) >= sizeof(message->name) || length >= sizeof(message->text))
 		return -E2BIG;
-	strcpy(message->name, name);
+	memcpy(message->name, name, strlen(name));
 	message->operation = value == NULL ? CONTROL_GET : CONTROL_SET;
 	message->length = (uint32_t)length;
 	if (value != NULL)

@@ -46,7 +46,7 @@ static int ask_parts(const struct client *client, struct picture *picture)
 		int result;
 
 		snprintf(value, sizeof(value), "%llu:%llu:%zu",
-			 (unsigned long long)(first * picture->part_bytes),
+			 (unsigned long long)first * picture->part_bytes,
 			 (unsigned long long)picture->part_bytes, MIN(picture->count - first, PARTS_EACH));
 		result = client_ask(client, "residency", value, &answer);
 		if (result < 0)
@@ -138,28 +138,30 @@ static void print_picture(const struct client *client, const struct picture *pic
 	print_mount_cache(client);
 }
 
+static json_int_t bytes_of(uint64_t pages)
+{
+	return (json_int_t)pages * (json_int_t)page_size();
+}
+
 static enum ctl_status print_json(const struct client *client, const struct picture *picture)
 {
 	struct picture_part sum = picture_sum(picture);
-	uint64_t page = picture->page_bytes;
 	struct residency residency;
 	json_t *parts = json_array();
 	json_t *object = json_pack("{sI sI sI sI sI sI sI so}", "size", (json_int_t)picture->size, "resident",
-				   (json_int_t)(sum.cached * page), "dirty", (json_int_t)(sum.dirty * page),
-				   "locked", (json_int_t)(sum.locked * page), "hole",
-				   (json_int_t)(sum.hole * page), "not_resident",
-				   (json_int_t)(absent_pages(picture) * page), "part_bytes",
+				   bytes_of(sum.cached), "dirty", bytes_of(sum.dirty), "locked",
+				   bytes_of(sum.locked), "hole", bytes_of(sum.hole), "not_resident",
+				   bytes_of(absent_pages(picture)), "part_bytes",
 				   (json_int_t)picture->part_bytes, "parts", parts);
 
 	for (size_t i = 0; i < picture->count; i++) {
 		const struct picture_part *part = &picture->parts[i];
 
 		json_array_append_new(parts, json_pack("{sI sI sI sI sI}", "offset",
-						       (json_int_t)(i * picture->part_bytes), "resident",
-						       (json_int_t)(part->cached * page), "dirty",
-						       (json_int_t)(part->dirty * page), "locked",
-						       (json_int_t)(part->locked * page), "hole",
-						       (json_int_t)(part->hole * page)));
+						       (json_int_t)i * (json_int_t)picture->part_bytes,
+						       "resident", bytes_of(part->cached), "dirty",
+						       bytes_of(part->dirty), "locked",
+						       bytes_of(part->locked), "hole", bytes_of(part->hole)));
 	}
 	if (ask_mount_cache(client, &residency))
 		json_object_set_new(object, "mount_cache",

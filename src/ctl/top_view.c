@@ -72,6 +72,8 @@ char *top_header(const char *mount, const struct top_sample *sample, const struc
 {
 	const json_t *stats = sample->stats;
 	char mapped[TEXT_SIZE], dirty[TEXT_SIZE], hits[TEXT_SIZE];
+	uint64_t faults = ctl_number(stats, "faults.truncated") + ctl_number(stats, "faults.nospace") +
+			  ctl_number(stats, "faults.io");
 	uint64_t hit = ctl_number(stats, "windows.hits"), miss = ctl_number(stats, "windows.misses");
 
 	switch (number) {
@@ -88,10 +90,7 @@ char *top_header(const char *mount, const struct top_sample *sample, const struc
 	default:
 		return line(columns, "dirty: %s; sync errors: %llu; faults: %llu",
 			    text_bytes(ctl_number(stats, "sync.dirty_bytes"), dirty),
-			    (unsigned long long)ctl_number(stats, "sync.errors"),
-			    (unsigned long long)(ctl_number(stats, "faults.truncated") +
-						 ctl_number(stats, "faults.nospace") +
-						 ctl_number(stats, "faults.io")));
+			    (unsigned long long)ctl_number(stats, "sync.errors"), (unsigned long long)faults);
 	}
 }
 

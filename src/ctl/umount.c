@@ -127,7 +127,6 @@ static int promise(const struct client *client, const char *point)
 static int unmount_by_helper(const char *point)
 {
 	const char *words[] = {"fusermount3", "-u", "--", point, NULL};
-	extern char **environ;
 	pid_t child;
 	int status, error = posix_spawnp(&child, words[0], NULL, NULL, (char **)words, environ);
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Happy path: every sync_interval the timer takes the list of dirty inodes and gives each to the thread
- * pool. A round that outlasts the interval is left alone: the next tick takes nothing until it is over,
- * so rounds do not pile up.
+ * pool. An inode that is still being synced is marked as due again and follows at once when that is
+ * done, so that nothing piles up behind a slow file and no other file waits for it. At the same time
+ * the kernel is made to hand over what clients stored through mappings of the mount's files; it does
+ * not wait for that (Linux waits for no FUSE pages in syncfs(2)), so what arrives late is of the next tick.
  *
- * Shutdown: the first TERM or INT queues one piece of work that has the kernel hand over what it holds
- * dirty of the mount, and unmounts. The workers end, main() syncs what is left.
+ * Shutdown: the first TERM or INT starts a thread that has the kernel hand over what it holds dirty of the
+ * mount, and unmounts. The workers end, main() syncs what is left.
  */
 #include "loop.h"
 
@@ -50,6 +52,9 @@ struct loop {
 	uv_signal_t terminate, interrupt, hangup;
 	uv_async_t stop;
 	uv_async_t forget;
+	uv_async_t sync_now;
+	uv_work_t fetching;
+	bool fetch_running; /* loop thread only */
 	uv_thread_t shutdown;
 	bool shutting_down; /* loop thread, and loop_stop() after its end */
 	uv_work_t forgetting;
@@ -58,8 +63,9 @@ struct loop {
 	pthread_mutex_t content_lock;
 	uint64_t content[FORGET_MAX]; /* protected by content_lock; nodeids whose pages are to go */
 	size_t content_count;	      /* protected by content_lock */
-	unsigned syncing;	      /* loop thread only; inodes of the current round that are not done */
-	bool late_said;		      /* loop thread only; of the current round */
+	unsigned syncing;	      /* loop thread only; inodes that are being synced */
+	unsigned ticked;	      /* loop thread only; those of them that a tick began */
+	bool late_said;		      /* loop thread only; since the pool was last idle */
 	unsigned endings;	      /* loop thread only; TERM and INT received */
 };
 
@@ -67,52 +73,107 @@ struct sync_work {
 	uv_work_t work;
 	struct loop *loop;
 	struct inode *inode; /* holds a reference */
+	bool ticked;
 };
+
+static void start_sync(struct loop *loop, struct inode *inode, bool ticked);
 
 static void sync_one(uv_work_t *request)
 {
 	struct sync_work *work = request->data;
 
 	sync_inode(work->loop->fs, work->inode);
-	inode_unref(work->loop->fs, work->inode);
 }
 
 static void sync_one_done(uv_work_t *request, int status)
 {
 	struct sync_work *work = request->data;
+	struct loop *loop = work->loop;
+	struct inode *inode = work->inode;
 
 	(void)status;
-	work->loop->syncing--;
+	loop->ticked -= work->ticked;
 	free(work);
+	inode->syncing = false;
+	if (--loop->syncing == 0)
+		loop->late_said = false;
+	if (inode->overdue) {
+		/* Taken off the list by a tick, with a reference of its own. */
+		inode->overdue = false;
+		start_sync(loop, inode, true);
+	}
+	inode_unref(loop->fs, inode);
+}
+
+/* Consumes the caller's reference. */
+static void start_sync(struct loop *loop, struct inode *inode, bool ticked)
+{
+	struct sync_work *work;
+
+	if (inode->syncing) {
+		inode->overdue = true;
+		return;
+	}
+	work = malloc(sizeof(*work));
+	if (work == NULL) {
+		sync_inode(loop->fs, inode);
+		inode_unref(loop->fs, inode);
+		return;
+	}
+	*work = (struct sync_work){.work.data = work, .loop = loop, .inode = inode, .ticked = ticked};
+	inode->syncing = true;
+	loop->syncing++;
+	loop->ticked += ticked;
+	uv_queue_work(&loop->uv, &work->work, sync_one, sync_one_done);
+}
+
+static void start_round(struct loop *loop, bool ticked)
+{
+	atomic_store(&loop->fs->sync_asked, false);
+	/* The link is read before the inode is handed on: from then on it may be dirty again. */
+	for (struct inode *inode = sync_take(loop->fs), *next; inode != NULL; inode = next) {
+		next = inode->dirty_next;
+		start_sync(loop, inode, ticked);
+	}
+}
+
+static void on_sync_now(uv_async_t *handle)
+{
+	start_round(handle->data, false);
+}
+
+static void fetch(uv_work_t *request)
+{
+	struct loop *loop = request->data;
+	int result = session_flush_clients(loop->fs->session);
+
+	if (result < 0)
+		log_error("syncfs '%s': %s", loop->fs->mount_path, strerror(-result));
+}
+
+static void fetch_done(uv_work_t *request, int status)
+{
+	struct loop *loop = request->data;
+
+	(void)status;
+	loop->fetch_running = false;
+	start_round(loop, false);
 }
 
 static void on_tick(uv_timer_t *timer)
 {
 	struct loop *loop = timer->data;
-	struct fs *fs = loop->fs;
 
-	if (loop->syncing > 0) {
-		if (!loop->late_said)
-			log_warning("a sync takes longer than its interval: %u files are not done",
-				    loop->syncing);
+	fs_count(loop->fs, SYNC_TICKS, 1);
+	if (loop->ticked > 0 && !loop->late_said) {
+		log_warning("a sync takes longer than its interval: %u files are not done", loop->ticked);
 		loop->late_said = true;
-		return;
 	}
-	loop->late_said = false;
-	fs_count(fs, SYNC_TICKS, 1);
-	/* The link is read before the inode is handed on: from then on it may be dirty again. */
-	for (struct inode *inode = sync_take(fs), *next; inode != NULL; inode = next) {
-		struct sync_work *work = malloc(sizeof(*work));
-
-		next = inode->dirty_next;
-		if (work == NULL) {
-			sync_inode(fs, inode);
-			inode_unref(fs, inode);
-			continue;
-		}
-		*work = (struct sync_work){.work.data = work, .loop = loop, .inode = inode};
-		loop->syncing++;
-		uv_queue_work(&loop->uv, &work->work, sync_one, sync_one_done);
+	start_round(loop, true);
+	/* Only who may write a file can store through a mapping of it. */
+	if (atomic_load(&loop->fs->writers) > 0 && !loop->fetch_running) {
+		loop->fetch_running = true;
+		uv_queue_work(&loop->uv, &loop->fetching, fetch, fetch_done);
 	}
 }
 
@@ -144,7 +205,7 @@ static void on_look(uv_timer_t *timer)
 static void shut_down(void *argument)
 {
 	struct loop *loop = argument;
-	int result = session_flush_clients(loop->fs->session);
+	int result = session_fsync_clients(loop->fs->session);
 
 	if (result < 0)
 		log_error("syncfs '%s': %s", loop->fs->mount_path, strerror(-result));
@@ -332,6 +393,11 @@ static void ask_to_forget(void *context)
 	uv_async_send(&loop->forget);
 }
 
+static void ask_to_sync(void *context)
+{
+	uv_async_send(&((struct loop *)context)->sync_now);
+}
+
 static void forget_content(void *context, uint64_t nodeid)
 {
 	struct loop *loop = context;
@@ -383,10 +449,12 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	uv_timer_init(&loop->uv, &loop->idle);
 	uv_async_init(&loop->uv, &loop->paging, on_paging);
 	set_idle_timer(loop);
+	loop->sync_now.data = loop->fetching.data = loop;
 	uv_timer_init(&loop->uv, &loop->tick);
 	uv_timer_init(&loop->uv, &loop->look);
 	uv_async_init(&loop->uv, &loop->stop, on_stop);
 	uv_async_init(&loop->uv, &loop->forget, on_forget);
+	uv_async_init(&loop->uv, &loop->sync_now, on_sync_now);
 	uv_signal_init(&loop->uv, &loop->terminate);
 	uv_signal_init(&loop->uv, &loop->interrupt);
 	uv_signal_init(&loop->uv, &loop->hangup);
@@ -410,6 +478,7 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	fs->ask_to_forget = ask_to_forget;
 	fs->forget_content = forget_content;
 	fs->work_waits = work_waits;
+	fs->ask_to_sync = ask_to_sync;
 	*ret_loop = loop;
 	return 0;
 }
@@ -421,6 +490,7 @@ void loop_stop(struct loop *loop)
 	loop->fs->ask_to_forget = NULL;
 	loop->fs->forget_content = NULL;
 	loop->fs->work_waits = NULL;
+	loop->fs->ask_to_sync = NULL;
 	uv_async_send(&loop->stop);
 	uv_thread_join(&loop->thread);
 	if (loop->shutting_down)

@@ -29,8 +29,16 @@
 #define EXIT_LOOP 7
 #define REVALIDATE_MS 1000
 #define FORGET_MAX 256
-/* Of the pool's four threads: reading ahead must not keep a sync waiting. */
-#define PAGERS 2
+
+struct loop;
+
+struct job {
+	uv_work_t work;
+	struct loop *loop;
+	void (*run)(struct fs *fs);	 /* in the pool */
+	void (*done)(struct loop *loop); /* in the loop's thread; may be NULL */
+	bool running, again;		 /* loop thread only */
+};
 
 struct loop {
 	struct fs *fs;
@@ -42,13 +50,9 @@ struct loop {
 	bool look_running; /* loop thread only */
 	uint64_t round;	   /* of looking; changed while it does not run */
 	uv_timer_t idle;
-	uv_work_t idling;
-	bool idle_running; /* loop thread only */
 	uv_async_t paging;
-	uv_work_t pagers[PAGERS];
-	bool paging_running[PAGERS]; /* loop thread only */
-	uv_work_t reloading;
-	bool reload_running, reload_wanted; /* loop thread only */
+	struct job idling, reloading;
+	struct job pages[2]; /* of the pool's four threads: reading ahead must not keep a sync waiting */
 	uv_signal_t terminate, interrupt, hangup;
 	uv_async_t stop;
 	uv_async_t forget;
@@ -231,87 +235,72 @@ static void on_end_signal(uv_signal_t *handle, int number)
 	_exit(EXIT_LOOP);
 }
 
-static void page(uv_work_t *request)
+/* Work in the pool of which one piece runs at a time; what is asked for meanwhile is done afterwards, once. */
+static void job_work(uv_work_t *request)
 {
-	struct loop *loop = request->data;
-	struct inode *inode;
+	struct job *job = request->data;
 
-	while ((inode = pager_take(loop->fs)) != NULL)
-		pager_work(loop->fs, inode);
+	job->run(job->loop->fs);
 }
 
-static void page_done(uv_work_t *request, int status)
+static void job_done(uv_work_t *request, int status);
+
+static void job_start(struct loop *loop, struct job *job)
 {
-	struct loop *loop = request->data;
+	job->again = job->running;
+	if (job->running)
+		return;
+	job->running = true;
+	job->loop = loop;
+	job->work.data = job;
+	uv_queue_work(&loop->uv, &job->work, job_work, job_done);
+}
+
+static void job_done(uv_work_t *request, int status)
+{
+	struct job *job = request->data;
 
 	(void)status;
-	/* What came after its last look, while it counted as running, was left to it. */
-	loop->paging_running[request - loop->pagers] = pager_has_work(loop->fs);
-	if (loop->paging_running[request - loop->pagers])
-		uv_queue_work(&loop->uv, request, page, page_done);
+	job->running = false;
+	if (job->again)
+		job_start(job->loop, job);
+	else if (job->done != NULL)
+		job->done(job->loop);
+}
+
+static void work_off_pages(struct fs *fs)
+{
+	struct inode *inode;
+
+	while ((inode = pager_take(fs)) != NULL)
+		pager_work(fs, inode);
 }
 
 static void on_paging(uv_async_t *handle)
 {
 	struct loop *loop = handle->data;
 
-	for (int i = 0; i < PAGERS; i++) {
-		if (loop->paging_running[i])
-			continue;
-		loop->paging_running[i] = true;
-		uv_queue_work(&loop->uv, &loop->pagers[i], page, page_done);
-		return;
-	}
-}
-
-static void look_for_idle(uv_work_t *request)
-{
-	pager_idle(((struct loop *)request->data)->fs);
-}
-
-static void idle_done(uv_work_t *request, int status)
-{
-	(void)status;
-	((struct loop *)request->data)->idle_running = false;
+	/* The second one is for when the first is at something long. */
+	job_start(loop, &loop->pages[loop->pages[0].running]);
 }
 
 static void on_idle(uv_timer_t *timer)
 {
 	struct loop *loop = timer->data;
 
-	if (loop->idle_running)
-		return;
-	loop->idle_running = true;
-	uv_queue_work(&loop->uv, &loop->idling, look_for_idle, idle_done);
+	job_start(loop, &loop->idling);
 }
 
 static void set_idle_timer(struct loop *loop)
 {
 	uint64_t interval = pager_idle_interval_ms(loop->fs);
 
+	if (uv_is_closing((uv_handle_t *)&loop->idle))
+		return;
 	if (interval == 0)
 		uv_timer_stop(&loop->idle);
 	else
 		uv_timer_start(&loop->idle, on_idle, interval, interval);
-}
-
-static void reload(uv_work_t *request)
-{
-	pager_reload(((struct loop *)request->data)->fs);
-}
-
-static void reload_done(uv_work_t *request, int status)
-{
-	struct loop *loop = request->data;
-
-	(void)status;
-	loop->reload_running = loop->reload_wanted;
-	if (loop->reload_wanted) {
-		loop->reload_wanted = false;
-		uv_queue_work(&loop->uv, &loop->reloading, reload, reload_done);
-	}
-	if (!uv_is_closing((uv_handle_t *)&loop->idle))
-		set_idle_timer(loop);
 }
 
 static void on_hangup(uv_signal_t *handle, int number)
@@ -319,15 +308,10 @@ static void on_hangup(uv_signal_t *handle, int number)
 	struct loop *loop = handle->data;
 
 	(void)number;
-	if (loop->fs->policies.rules_path == NULL) {
+	if (loop->fs->policies.rules_path == NULL)
 		log_info("SIGHUP: there is no file to read again");
-		return;
-	}
-	loop->reload_wanted = loop->reload_running;
-	if (loop->reload_running)
-		return;
-	loop->reload_running = true;
-	uv_queue_work(&loop->uv, &loop->reloading, reload, reload_done);
+	else
+		job_start(loop, &loop->reloading);
 }
 
 static void forget_some(uv_work_t *request)
@@ -443,9 +427,10 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	loop->look.data = loop->looking.data = loop;
 	loop->tick.data = loop->terminate.data = loop->interrupt.data = loop->hangup.data = loop;
 	loop->stop.data = loop->forget.data = loop->forgetting.data = loop;
-	loop->idle.data = loop->idling.data = loop->paging.data = loop->reloading.data = loop;
-	for (int i = 0; i < PAGERS; i++)
-		loop->pagers[i].data = loop;
+	loop->idle.data = loop->paging.data = loop;
+	loop->idling.run = pager_idle;
+	loop->reloading = (struct job){.run = pager_reload, .done = set_idle_timer};
+	loop->pages[0].run = loop->pages[1].run = work_off_pages;
 	uv_timer_init(&loop->uv, &loop->idle);
 	uv_async_init(&loop->uv, &loop->paging, on_paging);
 	set_idle_timer(loop);

@@ -57,6 +57,7 @@ void file_free(struct file *file)
 		free(owner);
 	}
 	mapping_fini(&file->mapping);
+	free(file->lost);
 	pthread_mutex_destroy(&file->lock);
 	free(file);
 }
@@ -233,9 +234,41 @@ void file_change_end(struct file *file, int fd)
 		remember_locked(file, &now);
 }
 
-void file_error_record(struct file *file, int error)
+/* Without memory the log line is all that tells the range. */
+static void note_lost_locked(struct file *file, int error, const struct extent *extent)
+{
+	struct lost_ranges *lost = file->lost;
+	struct lost_range *last;
+
+	if (extent->end <= extent->start)
+		return;
+	if (lost == NULL)
+		lost = file->lost = calloc(1, sizeof(*lost));
+	if (lost == NULL)
+		return;
+	if (lost->count < LOST_RANGES) {
+		lost->ranges[lost->count++] = (struct lost_range){*extent, error};
+		return;
+	}
+	last = &lost->ranges[LOST_RANGES - 1];
+	last->extent.start = MIN(last->extent.start, extent->start);
+	last->extent.end = MAX(last->extent.end, extent->end);
+	last->error = error;
+}
+
+void file_lost(struct file *file, struct lost_ranges *ret_lost)
 {
 	LOCK_SCOPE(&file->lock);
+	if (file->lost != NULL)
+		*ret_lost = *file->lost;
+	else
+		ret_lost->count = 0;
+}
+
+void file_error_record(struct file *file, int error, const struct extent *extent)
+{
+	LOCK_SCOPE(&file->lock);
+	note_lost_locked(file, error, extent);
 	file->error = error;
 	file->error_unheard = true;
 	atomic_fetch_add(&file->error_sequence, 1);
@@ -252,6 +285,8 @@ int file_error_check(struct file *file, struct handle *handle, bool consume)
 		atomic_store(&handle->error_seen, atomic_load(&file->error_sequence));
 		file->error_unheard = false;
 	}
+	free(file->lost);
+	file->lost = NULL;
 	return -file->error;
 }
 

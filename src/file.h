@@ -25,6 +25,16 @@ struct policy;
 /* How many openers can be between being told of a change and opening again. */
 #define FILE_TOLD 8
 
+/* What failed syncs may have lost and nobody was told yet. */
+#define LOST_RANGES 8
+struct lost_ranges {
+	unsigned count; /* of ranges; the last one stands for all that followed it */
+	struct lost_range {
+		struct extent extent;
+		int error; /* positive */
+	} ranges[LOST_RANGES];
+};
+
 /* One fcntl(2) lock owner: an open file description whose OFD locks stand for the owner's. */
 struct lock_owner {
 	struct lock_owner *next;
@@ -70,6 +80,8 @@ struct file {
 	_Atomic uint64_t error_sequence; /* failures so far; written under lock */
 	int error;			 /* protected by lock; errno of the last one */
 	bool error_unheard;		 /* protected by lock; no handle was open, or none consumed it yet */
+	struct lost_ranges *lost;	 /* protected by lock; NULL when nothing is, or all was reported */
+	_Atomic unsigned syncing;	 /* syncs that have begun and not said yet how they ended */
 };
 
 /**
@@ -158,8 +170,14 @@ void file_count_io(struct file *file, uint64_t bytes, bool written);
 /** file_io_rate() - bytes a second, as counted in the last whole second */
 uint64_t file_io_rate(struct file *file);
 
-/** file_error_record() - a background sync failed with @error (positive) */
-void file_error_record(struct file *file, int error);
+/**
+ * file_error_record() - a sync failed with @error (positive)
+ * @extent: what may be lost; empty where nothing is known to have been written
+ */
+void file_error_record(struct file *file, int error, const struct extent *extent);
+
+/** file_lost() - the ranges that nobody was told of yet: a copy, with count 0 when there are none */
+void file_lost(struct file *file, struct lost_ranges *ret_lost);
 
 /**
  * file_error_check() - has a background sync failed that this handle has not consumed?

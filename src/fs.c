@@ -147,6 +147,8 @@ int fs_open(struct fs *fs, struct options *options, struct rules *rules, char **
 	fs->proc_fd = fs->covered_fd = -1;
 	pthread_mutex_init(&fs->mounts.lock, NULL);
 	pthread_mutex_init(&fs->dirty_lock, NULL);
+	pthread_mutex_init(&fs->sync_lock, NULL);
+	pthread_cond_init(&fs->sync_ended, NULL);
 	pthread_mutex_init(&fs->wait_lock, NULL);
 	pthread_mutex_init(&fs->farewell.lock, NULL);
 	pthread_mutex_init(&fs->work_lock, NULL);
@@ -200,6 +202,8 @@ void fs_close(struct fs *fs)
 	pthread_mutex_destroy(&fs->mounts.lock);
 	pthread_mutex_destroy(&fs->dirty_lock);
 	policy_table_fini(&fs->policies);
+	pthread_mutex_destroy(&fs->sync_lock);
+	pthread_cond_destroy(&fs->sync_ended);
 	pthread_mutex_destroy(&fs->wait_lock);
 	pthread_mutex_destroy(&fs->farewell.lock);
 	pthread_mutex_destroy(&fs->work_lock);

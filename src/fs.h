@@ -12,6 +12,7 @@
  *   mounts->lock
  *   fd_cache->lock
  *   fs->dirty_lock
+ *   fs->sync_lock
  *   mapping->lock
  *   window_cache->lock
  *   policy_table->lock, handle_table->lock, fs->wait_lock, fs->work_lock, farewell->lock: leaves
@@ -47,10 +48,12 @@ enum io_counter {
 	SYNC_MSYNCS,
 	SYNC_BYTES,
 	SYNC_ERRORS,
+	SYNC_LOST_BYTES,
 	FS_COUNTERS,
 };
 _Static_assert(FS_COUNTERS <= TALLY_COUNTERS, "a tally holds them all");
 
+struct active_sync;
 struct lock_wait;
 struct session;
 
@@ -95,8 +98,16 @@ struct fs {
 	struct tally tally; /* enum io_counter */
 
 	pthread_mutex_t dirty_lock;
-	struct inode *dirty;	     /* protected by dirty_lock; each holds a reference */
-	_Atomic int64_t dirty_bytes; /* in dirty extents, being synced included */
+	struct inode *dirty;	       /* protected by dirty_lock; each holds a reference */
+	_Atomic int64_t dirty_bytes;   /* in dirty extents */
+	_Atomic int64_t syncing_bytes; /* taken from them, and not on disk yet */
+	_Atomic bool sync_asked;       /* sync_bytes= was passed, and no round has begun since */
+	_Atomic unsigned writers;      /* open handles that write */
+
+	pthread_mutex_t sync_lock;
+	pthread_cond_t sync_ended;
+	struct active_sync *active_syncs; /* protected by sync_lock */
+	uint64_t sync_ticket;		  /* protected by sync_lock; the last one given out */
 
 	pthread_mutex_t work_lock;
 	struct file *work; /* protected by work_lock; files with pages to read or lock; inodes referenced */
@@ -115,6 +126,8 @@ struct fs {
 	_Atomic unsigned idle_workers; /* waiting for a request: somebody who can take forgets */
 	/* Has the kernel drop what it cached of an inode, from another thread; set by the loop. */
 	void (*forget_content)(void *context, uint64_t nodeid);
+	/* Has the loop begin a round of syncs now; set by the loop. */
+	void (*ask_to_sync)(void *context);
 	/* Asked for by threads that run short of descriptors; set by the session. */
 	void (*ask_to_forget)(void *context);
 	/* There is something on fs->work; set by the loop. */

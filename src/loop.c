@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Happy path: every sync_interval the timer takes the list of dirty inodes and gives each to the thread
- * pool. A round that outlasts the interval is left alone: the next tick takes nothing until it is over,
- * so rounds do not pile up.
+ * pool. An inode that is still being synced is marked as due again and follows at once when that is
+ * done, so that nothing piles up behind a slow file and no other file waits for it. At the same time
+ * the kernel is made to hand over what clients stored through mappings of the mount's files; it does
+ * not wait for that (Linux waits for no FUSE pages in syncfs(2)), so what arrives late is of the next tick.
  *
- * Shutdown: the first TERM or INT queues one piece of work that has the kernel hand over what it holds
- * dirty of the mount, and unmounts. The workers end, main() syncs what is left.
+ * Shutdown: the first TERM or INT starts a thread that has the kernel hand over what it holds dirty of the
+ * mount, and unmounts. The workers end, main() syncs what is left.
  */
 #include "loop.h"
 
@@ -27,8 +29,16 @@
 #define EXIT_LOOP 7
 #define REVALIDATE_MS 1000
 #define FORGET_MAX 256
-/* Of the pool's four threads: reading ahead must not keep a sync waiting. */
-#define PAGERS 2
+
+struct loop;
+
+struct job {
+	uv_work_t work;
+	struct loop *loop;
+	void (*run)(struct fs *fs);	 /* in the pool */
+	void (*done)(struct loop *loop); /* in the loop's thread; may be NULL */
+	bool running, again;		 /* loop thread only */
+};
 
 struct loop {
 	struct fs *fs;
@@ -40,16 +50,15 @@ struct loop {
 	bool look_running; /* loop thread only */
 	uint64_t round;	   /* of looking; changed while it does not run */
 	uv_timer_t idle;
-	uv_work_t idling;
-	bool idle_running; /* loop thread only */
 	uv_async_t paging;
-	uv_work_t pagers[PAGERS];
-	bool paging_running[PAGERS]; /* loop thread only */
-	uv_work_t reloading;
-	bool reload_running, reload_wanted; /* loop thread only */
+	struct job idling, reloading;
+	struct job pages[2]; /* of the pool's four threads: reading ahead must not keep a sync waiting */
 	uv_signal_t terminate, interrupt, hangup;
 	uv_async_t stop;
 	uv_async_t forget;
+	uv_async_t sync_now;
+	uv_work_t fetching;
+	bool fetch_running; /* loop thread only */
 	uv_thread_t shutdown;
 	bool shutting_down; /* loop thread, and loop_stop() after its end */
 	uv_work_t forgetting;
@@ -58,8 +67,9 @@ struct loop {
 	pthread_mutex_t content_lock;
 	uint64_t content[FORGET_MAX]; /* protected by content_lock; nodeids whose pages are to go */
 	size_t content_count;	      /* protected by content_lock */
-	unsigned syncing;	      /* loop thread only; inodes of the current round that are not done */
-	bool late_said;		      /* loop thread only; of the current round */
+	unsigned syncing;	      /* loop thread only; inodes that are being synced */
+	unsigned ticked;	      /* loop thread only; those of them that a tick began */
+	bool late_said;		      /* loop thread only; since the pool was last idle */
 	unsigned endings;	      /* loop thread only; TERM and INT received */
 };
 
@@ -67,52 +77,107 @@ struct sync_work {
 	uv_work_t work;
 	struct loop *loop;
 	struct inode *inode; /* holds a reference */
+	bool ticked;
 };
+
+static void start_sync(struct loop *loop, struct inode *inode, bool ticked);
 
 static void sync_one(uv_work_t *request)
 {
 	struct sync_work *work = request->data;
 
 	sync_inode(work->loop->fs, work->inode);
-	inode_unref(work->loop->fs, work->inode);
 }
 
 static void sync_one_done(uv_work_t *request, int status)
 {
 	struct sync_work *work = request->data;
+	struct loop *loop = work->loop;
+	struct inode *inode = work->inode;
 
 	(void)status;
-	work->loop->syncing--;
+	loop->ticked -= work->ticked;
 	free(work);
+	inode->syncing = false;
+	if (--loop->syncing == 0)
+		loop->late_said = false;
+	if (inode->overdue) {
+		/* Taken off the list by a tick, with a reference of its own. */
+		inode->overdue = false;
+		start_sync(loop, inode, true);
+	}
+	inode_unref(loop->fs, inode);
+}
+
+/* Consumes the caller's reference. */
+static void start_sync(struct loop *loop, struct inode *inode, bool ticked)
+{
+	struct sync_work *work;
+
+	if (inode->syncing) {
+		inode->overdue = true;
+		return;
+	}
+	work = malloc(sizeof(*work));
+	if (work == NULL) {
+		sync_inode(loop->fs, inode);
+		inode_unref(loop->fs, inode);
+		return;
+	}
+	*work = (struct sync_work){.work.data = work, .loop = loop, .inode = inode, .ticked = ticked};
+	inode->syncing = true;
+	loop->syncing++;
+	loop->ticked += ticked;
+	uv_queue_work(&loop->uv, &work->work, sync_one, sync_one_done);
+}
+
+static void start_round(struct loop *loop, bool ticked)
+{
+	atomic_store(&loop->fs->sync_asked, false);
+	/* The link is read before the inode is handed on: from then on it may be dirty again. */
+	for (struct inode *inode = sync_take(loop->fs), *next; inode != NULL; inode = next) {
+		next = inode->dirty_next;
+		start_sync(loop, inode, ticked);
+	}
+}
+
+static void on_sync_now(uv_async_t *handle)
+{
+	start_round(handle->data, false);
+}
+
+static void fetch(uv_work_t *request)
+{
+	struct loop *loop = request->data;
+	int result = session_flush_clients(loop->fs->session);
+
+	if (result < 0)
+		log_error("syncfs '%s': %s", loop->fs->mount_path, strerror(-result));
+}
+
+static void fetch_done(uv_work_t *request, int status)
+{
+	struct loop *loop = request->data;
+
+	(void)status;
+	loop->fetch_running = false;
+	start_round(loop, false);
 }
 
 static void on_tick(uv_timer_t *timer)
 {
 	struct loop *loop = timer->data;
-	struct fs *fs = loop->fs;
 
-	if (loop->syncing > 0) {
-		if (!loop->late_said)
-			log_warning("a sync takes longer than its interval: %u files are not done",
-				    loop->syncing);
+	fs_count(loop->fs, SYNC_TICKS, 1);
+	if (loop->ticked > 0 && !loop->late_said) {
+		log_warning("a sync takes longer than its interval: %u files are not done", loop->ticked);
 		loop->late_said = true;
-		return;
 	}
-	loop->late_said = false;
-	fs_count(fs, SYNC_TICKS, 1);
-	/* The link is read before the inode is handed on: from then on it may be dirty again. */
-	for (struct inode *inode = sync_take(fs), *next; inode != NULL; inode = next) {
-		struct sync_work *work = malloc(sizeof(*work));
-
-		next = inode->dirty_next;
-		if (work == NULL) {
-			sync_inode(fs, inode);
-			inode_unref(fs, inode);
-			continue;
-		}
-		*work = (struct sync_work){.work.data = work, .loop = loop, .inode = inode};
-		loop->syncing++;
-		uv_queue_work(&loop->uv, &work->work, sync_one, sync_one_done);
+	start_round(loop, true);
+	/* Only who may write a file can store through a mapping of it. */
+	if (atomic_load(&loop->fs->writers) > 0 && !loop->fetch_running) {
+		loop->fetch_running = true;
+		uv_queue_work(&loop->uv, &loop->fetching, fetch, fetch_done);
 	}
 }
 
@@ -144,7 +209,7 @@ static void on_look(uv_timer_t *timer)
 static void shut_down(void *argument)
 {
 	struct loop *loop = argument;
-	int result = session_flush_clients(loop->fs->session);
+	int result = session_fsync_clients(loop->fs->session);
 
 	if (result < 0)
 		log_error("syncfs '%s': %s", loop->fs->mount_path, strerror(-result));
@@ -170,87 +235,72 @@ static void on_end_signal(uv_signal_t *handle, int number)
 	_exit(EXIT_LOOP);
 }
 
-static void page(uv_work_t *request)
+/* Work in the pool of which one piece runs at a time; what is asked for meanwhile is done afterwards, once. */
+static void job_work(uv_work_t *request)
 {
-	struct loop *loop = request->data;
-	struct inode *inode;
+	struct job *job = request->data;
 
-	while ((inode = pager_take(loop->fs)) != NULL)
-		pager_work(loop->fs, inode);
+	job->run(job->loop->fs);
 }
 
-static void page_done(uv_work_t *request, int status)
+static void job_done(uv_work_t *request, int status);
+
+static void job_start(struct loop *loop, struct job *job)
 {
-	struct loop *loop = request->data;
+	job->again = job->running;
+	if (job->running)
+		return;
+	job->running = true;
+	job->loop = loop;
+	job->work.data = job;
+	uv_queue_work(&loop->uv, &job->work, job_work, job_done);
+}
+
+static void job_done(uv_work_t *request, int status)
+{
+	struct job *job = request->data;
 
 	(void)status;
-	/* What came after its last look, while it counted as running, was left to it. */
-	loop->paging_running[request - loop->pagers] = pager_has_work(loop->fs);
-	if (loop->paging_running[request - loop->pagers])
-		uv_queue_work(&loop->uv, request, page, page_done);
+	job->running = false;
+	if (job->again)
+		job_start(job->loop, job);
+	else if (job->done != NULL)
+		job->done(job->loop);
+}
+
+static void work_off_pages(struct fs *fs)
+{
+	struct inode *inode;
+
+	while ((inode = pager_take(fs)) != NULL)
+		pager_work(fs, inode);
 }
 
 static void on_paging(uv_async_t *handle)
 {
 	struct loop *loop = handle->data;
 
-	for (int i = 0; i < PAGERS; i++) {
-		if (loop->paging_running[i])
-			continue;
-		loop->paging_running[i] = true;
-		uv_queue_work(&loop->uv, &loop->pagers[i], page, page_done);
-		return;
-	}
-}
-
-static void look_for_idle(uv_work_t *request)
-{
-	pager_idle(((struct loop *)request->data)->fs);
-}
-
-static void idle_done(uv_work_t *request, int status)
-{
-	(void)status;
-	((struct loop *)request->data)->idle_running = false;
+	/* The second one is for when the first is at something long. */
+	job_start(loop, &loop->pages[loop->pages[0].running]);
 }
 
 static void on_idle(uv_timer_t *timer)
 {
 	struct loop *loop = timer->data;
 
-	if (loop->idle_running)
-		return;
-	loop->idle_running = true;
-	uv_queue_work(&loop->uv, &loop->idling, look_for_idle, idle_done);
+	job_start(loop, &loop->idling);
 }
 
 static void set_idle_timer(struct loop *loop)
 {
 	uint64_t interval = pager_idle_interval_ms(loop->fs);
 
+	if (uv_is_closing((uv_handle_t *)&loop->idle))
+		return;
 	if (interval == 0)
 		uv_timer_stop(&loop->idle);
 	else
 		uv_timer_start(&loop->idle, on_idle, interval, interval);
-}
-
-static void reload(uv_work_t *request)
-{
-	pager_reload(((struct loop *)request->data)->fs);
-}
-
-static void reload_done(uv_work_t *request, int status)
-{
-	struct loop *loop = request->data;
-
-	(void)status;
-	loop->reload_running = loop->reload_wanted;
-	if (loop->reload_wanted) {
-		loop->reload_wanted = false;
-		uv_queue_work(&loop->uv, &loop->reloading, reload, reload_done);
-	}
-	if (!uv_is_closing((uv_handle_t *)&loop->idle))
-		set_idle_timer(loop);
 }
 
 static void on_hangup(uv_signal_t *handle, int number)
@@ -258,15 +308,10 @@ static void on_hangup(uv_signal_t *handle, int number)
 	struct loop *loop = handle->data;
 
 	(void)number;
-	if (loop->fs->policies.rules_path == NULL) {
+	if (loop->fs->policies.rules_path == NULL)
 		log_info("SIGHUP: there is no file to read again");
-		return;
-	}
-	loop->reload_wanted = loop->reload_running;
-	if (loop->reload_running)
-		return;
-	loop->reload_running = true;
-	uv_queue_work(&loop->uv, &loop->reloading, reload, reload_done);
+	else
+		job_start(loop, &loop->reloading);
 }
 
 static void forget_some(uv_work_t *request)
@@ -332,6 +377,11 @@ static void ask_to_forget(void *context)
 	uv_async_send(&loop->forget);
 }
 
+static void ask_to_sync(void *context)
+{
+	uv_async_send(&((struct loop *)context)->sync_now);
+}
+
 static void forget_content(void *context, uint64_t nodeid)
 {
 	struct loop *loop = context;
@@ -377,16 +427,19 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	loop->look.data = loop->looking.data = loop;
 	loop->tick.data = loop->terminate.data = loop->interrupt.data = loop->hangup.data = loop;
 	loop->stop.data = loop->forget.data = loop->forgetting.data = loop;
-	loop->idle.data = loop->idling.data = loop->paging.data = loop->reloading.data = loop;
-	for (int i = 0; i < PAGERS; i++)
-		loop->pagers[i].data = loop;
+	loop->idle.data = loop->paging.data = loop;
+	loop->idling.run = pager_idle;
+	loop->reloading = (struct job){.run = pager_reload, .done = set_idle_timer};
+	loop->pages[0].run = loop->pages[1].run = work_off_pages;
 	uv_timer_init(&loop->uv, &loop->idle);
 	uv_async_init(&loop->uv, &loop->paging, on_paging);
 	set_idle_timer(loop);
+	loop->sync_now.data = loop->fetching.data = loop;
 	uv_timer_init(&loop->uv, &loop->tick);
 	uv_timer_init(&loop->uv, &loop->look);
 	uv_async_init(&loop->uv, &loop->stop, on_stop);
 	uv_async_init(&loop->uv, &loop->forget, on_forget);
+	uv_async_init(&loop->uv, &loop->sync_now, on_sync_now);
 	uv_signal_init(&loop->uv, &loop->terminate);
 	uv_signal_init(&loop->uv, &loop->interrupt);
 	uv_signal_init(&loop->uv, &loop->hangup);
@@ -410,6 +463,7 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	fs->ask_to_forget = ask_to_forget;
 	fs->forget_content = forget_content;
 	fs->work_waits = work_waits;
+	fs->ask_to_sync = ask_to_sync;
 	*ret_loop = loop;
 	return 0;
 }
@@ -421,6 +475,7 @@ void loop_stop(struct loop *loop)
 	loop->fs->ask_to_forget = NULL;
 	loop->fs->forget_content = NULL;
 	loop->fs->work_waits = NULL;
+	loop->fs->ask_to_sync = NULL;
 	uv_async_send(&loop->stop);
 	uv_thread_join(&loop->thread);
 	if (loop->shutting_down)

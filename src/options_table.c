@@ -21,8 +21,8 @@ static const struct option_choice mode_choices[] = {
 
 static const struct option_choice sync_choices[] = {
 	{"periodic", SYNC_PERIODIC, AVAILABLE},
-	{"immediate", SYNC_IMMEDIATE, PENDING},
-	{"lazy", SYNC_LAZY, PENDING},
+	{"immediate", SYNC_IMMEDIATE, AVAILABLE},
+	{"lazy", SYNC_LAZY, AVAILABLE},
 	{"never", SYNC_NEVER, AVAILABLE},
 	{NULL, 0, false},
 };
@@ -115,7 +115,7 @@ const struct option_row option_rows[OPTION_COUNT] = {
 	[OPTION_SYNC_INTERVAL] = {"sync_interval", KIND_INTERVAL, AVAILABLE,
 				  .offset = FIELD(sync_interval_ms), .min = 10, .max = DAY_MS, .preset = "5s",
 				  .meaning = "sync=periodic: longest time written data waits for msync"},
-	[OPTION_SYNC_BYTES] = {"sync_bytes", KIND_SIZE, PENDING, .offset = FIELD(sync_bytes),
+	[OPTION_SYNC_BYTES] = {"sync_bytes", KIND_SIZE, AVAILABLE, .offset = FIELD(sync_bytes),
 			       .max = UINT64_MAX, .preset = "0",
 			       .meaning = "sync=periodic: dirty bytes that start a sync early; 0: off"},
 	[OPTION_FSYNC] = {"fsync", KIND_CHOICE, AVAILABLE, .offset = FIELD(fsync), .choices = fsync_choices,

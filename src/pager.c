@@ -68,12 +68,6 @@ struct inode *pager_take(struct fs *fs)
 	return file->inode;
 }
 
-bool pager_has_work(struct fs *fs)
-{
-	LOCK_SCOPE(&fs->work_lock);
-	return fs->work != NULL;
-}
-
 static uint64_t size_of(struct fs *fs, struct inode *inode)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;

@@ -52,9 +52,6 @@ void pager_source_end(struct fs *fs, struct inode *inode, struct file *file, str
 /** pager_take() - an inode with work to be done, with a reference, or NULL. Locks: fs->work_lock. */
 struct inode *pager_take(struct fs *fs);
 
-/** pager_has_work() - would pager_take() return one? Locks: fs->work_lock. */
-bool pager_has_work(struct fs *fs);
-
 /** pager_work() - do it; the reference is consumed. Blocks: for as long as the disk takes. */
 void pager_work(struct fs *fs, struct inode *inode);
 

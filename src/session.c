@@ -13,6 +13,7 @@
 #include "session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <pthread.h>
 #include <signal.h>
@@ -26,6 +27,7 @@
 #include <time.h>
 
 #include "creds.h"
+#include "file.h"
 #include "fs.h"
 #include "fuse_ops/ops.h"
 #include "log.h"
@@ -383,6 +385,63 @@ int session_flush_clients(struct session *session)
 	if (fd < 0 || fstat(fd, &info) < 0 || info.st_dev != atomic_load(&session->fs->own_dev))
 		return 0;
 	return syncfs(fd) < 0 ? -errno : 0;
+}
+
+/* As the kernel makes them for this mount (fuse_encode_fh(), Linux): nodeid and generation. */
+#define FUSE_HANDLE_TYPE 0x81
+struct fuse_file_handle {
+	struct file_handle head;
+	uint32_t id[3];
+};
+
+static void fsync_client_file(int mount_fd, uint64_t nodeid)
+{
+	struct fuse_file_handle handle = {
+		.head = {.handle_bytes = sizeof(handle.id), .handle_type = FUSE_HANDLE_TYPE},
+		.id = {(uint32_t)(nodeid >> 32), (uint32_t)nodeid, 0},
+	};
+	CLEANUP(close_fd)
+	int fd = open_by_handle_at(mount_fd, &handle.head, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	/* What fails here is recorded for the file's own handles. */
+	if (fd >= 0 && fsync(fd) < 0)
+		log_debug("fsync nodeid %llu: %s", (unsigned long long)nodeid, strerror(errno));
+}
+
+/* The nodeids of files that are open for writing: a malloc'ed array. */
+static size_t open_for_writing(struct fs *fs, uint64_t **ret_nodeids)
+{
+	size_t size = atomic_load(&fs->handle_table.count), count = 0;
+	uint64_t *nodeids = calloc(size + 1, sizeof(nodeids[0])), id = 0;
+	struct inode *inode;
+
+	*ret_nodeids = nodeids;
+	while (nodeids != NULL && count < size &&
+	       (id = handle_table_next(&fs->handle_table, id, inode_ref, &inode)) != 0) {
+		struct file *file = file_peek(inode);
+
+		if (file != NULL && atomic_load(&file->writers) > 0)
+			nodeids[count++] = atomic_load(&inode->nodeid);
+		inode_unref(fs, inode);
+	}
+	return count;
+}
+
+int session_fsync_clients(struct session *session)
+{
+	CLEANUP(free_pointer) uint64_t *nodeids = NULL;
+	CLEANUP(close_fd)
+	int fd = open(session->fs->mount_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
+	int result = session_flush_clients(session);
+	struct stat info;
+	size_t count;
+
+	if (fd < 0 || fstat(fd, &info) < 0 || info.st_dev != atomic_load(&session->fs->own_dev))
+		return result;
+	count = open_for_writing(session->fs, &nodeids);
+	for (size_t i = 0; i < count; i++)
+		fsync_client_file(fd, nodeids[i]);
+	return result;
 }
 
 void session_forget_content(struct session *session, uint64_t nodeid)

@@ -54,8 +54,22 @@ int session_wait(struct session *session);
  */
 void session_unmount(struct session *session);
 
-/** session_flush_clients() - have the kernel hand over what it holds dirty of this mount */
+/**
+ * session_flush_clients() - have the kernel hand over what it holds dirty of this mount
+ *
+ * Starts the hand-over and waits for it only on kernels whose syncfs(2) waits for FUSE pages.
+ *
+ * Return: 0 or -errno of syncfs(2).
+ */
 int session_flush_clients(struct session *session);
+
+/**
+ * session_fsync_clients() - the same, and wait until the files that are open for writing are handed over
+ *
+ * By fsync(2) of the mount's own files, found by handle; where the daemon may not open handles it does
+ * not wait. From a thread that is no worker, while workers serve.
+ */
+int session_fsync_clients(struct session *session);
 
 /**
  * session_forget_content() - have the kernel drop what it cached of a file's bytes and attributes

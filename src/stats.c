@@ -56,6 +56,13 @@ static json_t *describe_windows(struct fs *fs)
 	return object;
 }
 
+static uint64_t not_on_disk(const struct fs *fs)
+{
+	int64_t bytes = atomic_load(&fs->dirty_bytes) + atomic_load(&fs->syncing_bytes);
+
+	return (uint64_t)MAX(bytes, 0);
+}
+
 char *stats_mount(struct fs *fs)
 {
 	json_t *root = json_object(), *object;
@@ -82,8 +89,9 @@ char *stats_mount(struct fs *fs)
 	json_object_set_new(object, "ticks", counter(fs, SYNC_TICKS));
 	json_object_set_new(object, "msyncs", counter(fs, SYNC_MSYNCS));
 	json_object_set_new(object, "synced_bytes", counter(fs, SYNC_BYTES));
-	json_object_set_new(object, "dirty_bytes", number((uint64_t)MAX(atomic_load(&fs->dirty_bytes), 0)));
+	json_object_set_new(object, "dirty_bytes", number(not_on_disk(fs)));
 	json_object_set_new(object, "errors", counter(fs, SYNC_ERRORS));
+	json_object_set_new(object, "lost_bytes", counter(fs, SYNC_LOST_BYTES));
 	json_object_set_new(root, "sync", object);
 	object = json_object();
 	json_object_set_new(object, "truncated", counter(fs, FAULTS_TRUNCATED));
@@ -93,6 +101,25 @@ char *stats_mount(struct fs *fs)
 	text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	json_decref(root);
 	return text;
+}
+
+/* Ranges that failed syncs may have lost and that no close or fsync has told of yet. */
+static json_t *describe_lost(struct file *file)
+{
+	json_t *array = json_array(), *object;
+	struct lost_ranges lost = {0};
+
+	if (file != NULL)
+		file_lost(file, &lost);
+	for (unsigned i = 0; i < lost.count; i++) {
+		object = json_object();
+		json_object_set_new(object, "offset", number(lost.ranges[i].extent.start));
+		json_object_set_new(object, "length",
+				    number(lost.ranges[i].extent.end - lost.ranges[i].extent.start));
+		json_object_set_new(object, "error", json_string(strerrorname_np(lost.ranges[i].error)));
+		json_array_append_new(array, object);
+	}
+	return array;
 }
 
 static uint64_t file_size(struct fs *fs, struct inode *inode)
@@ -127,6 +154,7 @@ char *stats_file(struct fs *fs, struct inode *inode)
 	json_object_set_new(root, "dirty", number(dirty));
 	json_object_set_new(root, "locked", number(0));
 	json_object_set_new(root, "sync_errors", number(errors));
+	json_object_set_new(root, "lost", describe_lost(file));
 	text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	json_decref(root);
 	return text;

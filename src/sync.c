@@ -2,6 +2,7 @@
 #include "sync.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,21 +16,70 @@
 /* An extent over more windows than this is synced by descriptor: each window costs an mmap and a msync. */
 #define SYNC_WINDOWS 16
 
-int sync_note_write(struct fs *fs, struct inode *inode, struct file *file, uint64_t offset, uint64_t length)
-{
-	int64_t growth;
-	int result;
+/* A sync that has not said yet how it ended; on the stack of the thread that syncs. */
+struct active_sync {
+	struct active_sync *next; /* protected by fs->sync_lock */
+	struct file *file;
+	uint64_t ticket;
+};
 
-	if (fs->options.sync == SYNC_NEVER || length == 0)
-		return 0;
-	result = mapping_mark_dirty(&file->mapping, offset, length, &growth);
-	if (result < 0)
-		return result;
-	atomic_fetch_add_explicit(&fs->dirty_bytes, growth, memory_order_relaxed);
-	/* Whoever takes it off the list clears the flag first and looks at the extents afterwards, so it
+static void active_begin(struct fs *fs, struct file *file, struct active_sync *active)
+{
+	LOCK_SCOPE(&fs->sync_lock);
+	atomic_fetch_add(&file->syncing, 1);
+	active->file = file;
+	active->ticket = ++fs->sync_ticket;
+	active->next = fs->active_syncs;
+	fs->active_syncs = active;
+}
+
+static void active_end(struct fs *fs, struct active_sync *active)
+{
+	struct active_sync **link = &fs->active_syncs;
+
+	LOCK_SCOPE(&fs->sync_lock);
+	while (*link != active)
+		link = &(*link)->next;
+	*link = active->next;
+	/* Whoever waits is counted among the file's syncs no more. */
+	atomic_fetch_sub(&active->file->syncing, 1);
+	pthread_cond_broadcast(&fs->sync_ended);
+}
+
+static bool is_active_locked(const struct fs *fs, const struct file *file, uint64_t before)
+{
+	for (const struct active_sync *active = fs->active_syncs; active != NULL; active = active->next) {
+		if (active->file == file && active->ticket <= before)
+			return true;
+	}
+	return false;
+}
+
+/* Waits for the syncs of the file that have begun by now; later ones are none of the caller's business. */
+static void wait_for_active(struct fs *fs, struct file *file)
+{
+	uint64_t before;
+
+	if (atomic_load(&file->syncing) == 0)
+		return;
+	LOCK_SCOPE(&fs->sync_lock);
+	before = fs->sync_ticket;
+	while (is_active_locked(fs, file, before))
+		pthread_cond_wait(&fs->sync_ended, &fs->sync_lock);
+}
+
+bool sync_is_immediate(const struct fs *fs, int flags)
+{
+	return fs->options.sync == SYNC_IMMEDIATE || ((flags & O_DSYNC) && fs->options.fsync == FSYNC_HONOR);
+}
+
+/* Puts the inode on the list of dirty ones, unless it is there. The caller holds the inode. */
+static void enqueue(struct fs *fs, struct inode *inode)
+{
+	/* Whoever takes it off the list clears the flag first and looks at what is dirty afterwards, so it
 	 * is either still to be synced with this one, or put on the list again. */
 	if (atomic_load(&inode->queued))
-		return 0;
+		return;
 	LOCK_SCOPE(&fs->dirty_lock);
 	if (!atomic_load(&inode->queued)) {
 		atomic_store(&inode->queued, true);
@@ -37,12 +87,38 @@ int sync_note_write(struct fs *fs, struct inode *inode, struct file *file, uint6
 		inode->dirty_next = fs->dirty;
 		fs->dirty = inode;
 	}
-	return 0;
 }
 
-void sync_forget_bytes(struct fs *fs, uint64_t bytes)
+static void ask_for_round(struct fs *fs)
 {
-	atomic_fetch_sub_explicit(&fs->dirty_bytes, (int64_t)bytes, memory_order_relaxed);
+	int64_t limit = (int64_t)MIN(fs->options.sync_bytes, (uint64_t)INT64_MAX);
+
+	if (limit == 0 || atomic_load_explicit(&fs->dirty_bytes, memory_order_relaxed) < limit)
+		return;
+	if (fs->ask_to_sync != NULL && !atomic_exchange(&fs->sync_asked, true))
+		fs->ask_to_sync(fs->ask_context);
+}
+
+int sync_written(struct fs *fs, struct inode *inode, struct file *file, uint64_t offset, uint64_t length,
+		 bool now)
+{
+	int64_t growth;
+
+	if (length == 0)
+		return 0;
+	if (now || fs->options.sync == SYNC_IMMEDIATE)
+		return sync_file(fs, inode, file, true);
+	if (fs->options.sync == SYNC_NEVER)
+		return 0;
+	/* Without memory to note it. */
+	if (mapping_mark_dirty(&file->mapping, offset, length, &growth) < 0)
+		return sync_file(fs, inode, file, true);
+	atomic_fetch_add_explicit(&fs->dirty_bytes, growth, memory_order_relaxed);
+	if (fs->options.sync == SYNC_PERIODIC) {
+		enqueue(fs, inode);
+		ask_for_round(fs);
+	}
+	return 0;
 }
 
 struct inode *sync_take(struct fs *fs)
@@ -55,23 +131,107 @@ struct inode *sync_take(struct fs *fs)
 	return list;
 }
 
+/* The file's dirty extents, whose bytes count as being synced until they are given to settle(). */
+static uint64_t take_dirty(struct fs *fs, struct file *file, struct dirty_set *ret_set)
+{
+	uint64_t bytes;
+
+	mapping_take_dirty(&file->mapping, ret_set);
+	bytes = dirty_bytes(ret_set);
+	atomic_fetch_add(&fs->syncing_bytes, (int64_t)bytes);
+	atomic_fetch_sub(&fs->dirty_bytes, (int64_t)bytes);
+	return bytes;
+}
+
+static void settle(struct fs *fs, uint64_t bytes, bool synced)
+{
+	atomic_fetch_sub(&fs->syncing_bytes, (int64_t)bytes);
+	fs_count(fs, synced ? SYNC_BYTES : SYNC_LOST_BYTES, bytes);
+}
+
 static void report_lost(struct fs *fs, struct inode *inode, struct file *file, const struct extent *extent,
 			int error)
 {
 	CLEANUP(free_pointer) char *name = inode_name(fs, inode);
 
-	file_error_record(file, -error);
+	file_error_record(file, -error, extent);
 	fs_count(fs, SYNC_ERRORS, 1);
 	log_error("sync '%s' offset %llu length %llu: %s; what was written there may be lost",
 		  name == NULL ? "?" : name, (unsigned long long)extent->start,
 		  (unsigned long long)(extent->end - extent->start), strerror(-error));
 }
 
-/* All that is dirty of the file, by its descriptor. */
-static int sync_descriptor(struct fs *fs, int fd)
+/*
+ * The kernel tells a failure once to each open file description, and the daemon has several of a file: the
+ * others would tell it again, as if it were a new one. New ones are opened when they are needed.
+ */
+static void forget_told(struct fs *fs, struct inode *inode, struct file *file)
+{
+	if (inode->handle == NULL || inode_hold(fs, inode) < 0)
+		return;
+	mapping_drop(&file->mapping, false);
+	fd_slot_close(&fs->fds, &inode->slots[FD_READ]);
+	fd_slot_close(&fs->fds, &inode->slots[FD_WRITE]);
+}
+
+/* A descriptor to sync by: any will do, but who may only write a file cannot open it for reading. */
+static int sync_fd(struct fs *fs, struct inode *inode, struct fd_use *ret_use)
+{
+	int result = inode_fd(fs, inode, FD_READ, ret_use);
+
+	return result == -EACCES ? inode_fd(fs, inode, FD_WRITE, ret_use) : result;
+}
+
+static int sync_descriptor(struct fs *fs, int fd, bool datasync)
 {
 	fs_count(fs, SYNC_MSYNCS, 1);
-	return fdatasync(fd) < 0 ? -errno : 0;
+	return (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
+}
+
+/* From the first to the last dirty byte: what an fsync(2) that failed may have lost. */
+static struct extent hull(const struct dirty_set *set)
+{
+	struct extent extent = {0, 0};
+
+	if (set->count > 0)
+		extent = (struct extent){set->extents[0].start, set->extents[set->count - 1].end};
+	return extent;
+}
+
+int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasync)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct active_sync active;
+	struct dirty_set written;
+	struct extent lost;
+	uint64_t bytes;
+	int result = sync_fd(fs, inode, &use);
+
+	if (result < 0)
+		return result;
+	active_begin(fs, file, &active);
+	/* Taken before the sync: what is written meanwhile stays dirty. */
+	bytes = take_dirty(fs, file, &written);
+	result = sync_descriptor(fs, use.fd, datasync);
+	fd_use_end(&use);
+	settle(fs, bytes, result == 0);
+	if (result < 0) {
+		lost = hull(&written);
+		report_lost(fs, inode, file, &lost, result);
+		forget_told(fs, inode, file);
+	}
+	active_end(fs, &active);
+	wait_for_active(fs, file);
+	return result;
+}
+
+void sync_closing(struct fs *fs, struct inode *inode, struct file *file)
+{
+	if (fs->options.sync != SYNC_LAZY)
+		return;
+	/* fsync(2), not fdatasync(2): it takes the name of a new file along. */
+	if (mapping_dirty_bytes(&file->mapping) == 0 || sync_file(fs, inode, file, false) < 0)
+		wait_for_active(fs, file);
 }
 
 /*
@@ -85,71 +245,125 @@ static int sync_extent(struct fs *fs, struct inode *inode, struct file *file, st
 	struct window_source source = {.writable = true, .growing = true};
 	uint64_t lost = extent->end;
 	struct stat info;
-	int result;
+	int result = writable ? inode_fd(fs, inode, FD_WRITE, &use) : sync_fd(fs, inode, &use);
 
-	result = inode_fd(fs, inode, writable ? FD_WRITE : FD_READ, &use);
-	if (result == -EACCES)
-		result = inode_fd(fs, inode, FD_WRITE, &use); /* a write-only file of an ordinary user */
 	/* Removed, and nobody has it open: there is nothing left to lose. */
 	if (result == -ESTALE && atomic_load(&file->openers) == 0)
 		return 0;
 	if (result < 0)
 		return result;
-	if (!writable || fstat(use.fd, &info) < 0 ||
+	/* An extent past the end stands for the truncation that cut it off. */
+	if (!writable || fstat(use.fd, &info) < 0 || extent->start >= (uint64_t)info.st_size ||
 	    (extent->end - extent->start) / fs->options.window_size >= SYNC_WINDOWS)
-		return sync_descriptor(fs, use.fd);
+		return sync_descriptor(fs, use.fd, true);
 	source.fd = use.fd;
 	source.size = (uint64_t)info.st_size;
 	result = mapping_msync(&file->mapping, &source, extent, &lost);
 	if (result < 0 && lost == extent->end)
-		return sync_descriptor(fs, use.fd);
+		return sync_descriptor(fs, use.fd, true);
 	fs_count(fs, SYNC_MSYNCS, 1);
 	if (result < 0)
 		extent->start = lost;
 	return result;
 }
 
-int sync_inode(struct fs *fs, struct inode *inode)
+static int sync_extents(struct fs *fs, struct inode *inode, struct file *file)
 {
-	struct file *file = file_peek(inode);
+	struct active_sync active;
 	struct dirty_set set;
 	int result = 0;
 
-	atomic_store(&inode->queued, false);
-	mapping_take_dirty(&file->mapping, &set);
+	active_begin(fs, file, &active);
+	take_dirty(fs, file, &set);
 	for (size_t i = 0; i < set.count; i++) {
 		uint64_t length = set.extents[i].end - set.extents[i].start;
 		int error = sync_extent(fs, inode, file, &set.extents[i]);
 
+		settle(fs, length, error == 0);
 		if (error < 0) {
 			report_lost(fs, inode, file, &set.extents[i], error);
+			forget_told(fs, inode, file);
 			result = error;
-		} else {
-			fs_count(fs, SYNC_BYTES, length);
 		}
-		sync_forget_bytes(fs, length);
 	}
+	active_end(fs, &active);
 	/* The last writer may have closed meanwhile and must not leave a writable mapping behind. */
 	file_drop_writing(fs, inode, file);
 	return result;
 }
 
-int sync_all(struct fs *fs)
+static int sync_names(struct fs *fs, struct inode *directory)
 {
-	struct inode *inode = sync_take(fs), *next;
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	CLEANUP(free_pointer) char *name = NULL;
+	int result = inode_fd(fs, directory, FD_READ, &use);
+
+	/* Removed in the meantime, or not for an ordinary user to open. */
+	if (result == -ESTALE || result == -ENOENT)
+		return 0;
+	if (result == -EACCES)
+		result = syncfs(fs->mounts.mount[0].fd) < 0 ? -errno : 0;
+	else if (result == 0)
+		result = sync_descriptor(fs, use.fd, false);
+	if (result < 0) {
+		name = inode_name(fs, directory);
+		fs_count(fs, SYNC_ERRORS, 1);
+		log_error("sync directory '%s': %s; changes of names there may be lost",
+			  name == NULL ? "?" : name, strerror(-result));
+	}
+	return result;
+}
+
+void sync_names_changed(struct fs *fs, struct inode *directory)
+{
+	if (fs->options.sync == SYNC_IMMEDIATE) {
+		sync_names(fs, directory);
+	} else if (fs->options.sync == SYNC_PERIODIC) {
+		atomic_store(&directory->names_dirty, true);
+		enqueue(fs, directory);
+	}
+}
+
+int sync_inode(struct fs *fs, struct inode *inode)
+{
+	struct file *file = file_peek(inode);
 	int result = 0;
 
-	/* Nobody kept track of what sync=never wrote. */
-	if (fs->options.sync == SYNC_NEVER && !fs->read_only && syncfs(fs->mounts.mount[0].fd) < 0)
-		result = -errno;
-	for (; inode != NULL; inode = next) {
-		int error;
+	atomic_store(&inode->queued, false);
+	if (atomic_exchange(&inode->names_dirty, false))
+		result = sync_names(fs, inode);
+	if (file != NULL)
+		result = sync_extents(fs, inode, file);
+	return result;
+}
 
+/* What nobody kept track of: attributes, and data under sync=never and sync=lazy. */
+static int sync_backing(struct fs *fs)
+{
+	int result = 0;
+
+	if (fs->read_only)
+		return 0;
+	for (int i = 0; i < fs->mounts.count; i++) {
+		if (fs->mounts.mount[i].fd >= 0 && syncfs(fs->mounts.mount[i].fd) < 0) {
+			result = -errno;
+			log_error("syncfs '%s': %s", fs->backing_path, strerror(-result));
+		}
+	}
+	return result;
+}
+
+int sync_all(struct fs *fs)
+{
+	int result = 0, error;
+
+	for (struct inode *inode = sync_take(fs), *next; inode != NULL; inode = next) {
 		next = inode->dirty_next;
 		error = sync_inode(fs, inode);
 		inode_unref(fs, inode);
 		if (error < 0)
 			result = error;
 	}
-	return result;
+	error = sync_backing(fs);
+	return error < 0 ? error : result;
 }

@@ -10,6 +10,7 @@
 #include "file.h"
 #include "fuse_ops/ops.h"
 #include "protocol.h"
+#include "sync.h"
 
 int op_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
 {
@@ -135,6 +136,9 @@ static int set_size(fuse_req_t req, struct inode *inode, off_t size)
 	if (result == 0)
 		mapping_resized(&file->mapping, (uint64_t)size);
 	fd_use_end(&use);
+	/* The last byte stands for the new size. */
+	if (result == 0)
+		result = sync_written(fs, inode, file, size == 0 ? 0 : (uint64_t)size - 1, 1, false);
 	file_drop_writing(fs, inode, file);
 	return result;
 }

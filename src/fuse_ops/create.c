@@ -10,6 +10,7 @@
 
 #include "creds.h"
 #include "fuse_ops/ops.h"
+#include "sync.h"
 
 /* A directory to make something in, and the caller's identity put on, until the block ends. */
 struct place {
@@ -57,8 +58,10 @@ static void reply_made(fuse_req_t req, int result, struct inode *directory, cons
 	struct fuse_entry_param entry;
 	struct found found;
 
-	if (result == 0)
+	if (result == 0) {
+		sync_names_changed(fs, directory);
 		result = inode_lookup(fs, directory, name, &found);
+	}
 	if (result < 0) {
 		fuse_reply_err(req, -result);
 		return;
@@ -195,6 +198,8 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		result = fd < 0 ? fd : 0;
 	}
 	place_leave(&place);
+	if (result == 0 && created && !request_current()->anonymous)
+		sync_names_changed(fs, directory);
 	if (result == 0)
 		result = inode_lookup_fd(fs, fd, &found);
 	if (result < 0) {

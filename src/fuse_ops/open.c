@@ -73,6 +73,9 @@ static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, 
 		if (result < 0)
 			return result;
 		mapping_resized(&file->mapping, 0);
+		result = sync_written(fs, inode, file, 0, 1, false);
+		if (result < 0)
+			return result;
 	}
 	if (writes(flags) && statx(use.fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_TYPE, &stx) == 0)
 		atomic_store_explicit(&file->direct_access, stx.stx_attributes & STATX_ATTR_DAX,
@@ -96,6 +99,7 @@ int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fus
 	pager_apply(fs, inode, file);
 	/* An opener first: from here on nobody lets the descriptor for writing go. */
 	file_open(file, handle);
+	atomic_fetch_add(&fs->writers, writes(fi->flags));
 	if (created != NULL && writes(fi->flags)) {
 		struct fd_use use;
 
@@ -124,6 +128,7 @@ void op_close_handle(struct fs *fs, uint64_t id)
 		return;
 	inode = handle->inode;
 	op_locks_release_handle(file_peek(inode), id);
+	atomic_fetch_sub(&fs->writers, writes(handle->flags));
 	file_close(fs, inode, file_peek(inode), handle);
 	handle_free(&fs->handle_table, handle);
 	inode_unref(fs, inode);
@@ -151,7 +156,12 @@ void op_release(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 {
 	struct fs *fs = op_fs(req);
 
+	struct handle *handle = handle_find(&fs->handle_table, fi->fh);
+
 	(void)nodeid;
+	/* What was stored through a mapping that outlived the last close. */
+	if (handle != NULL)
+		sync_closing(fs, handle->inode, file_peek(handle->inode));
 	op_close_handle(fs, fi->fh);
 	fuse_reply_err(req, 0);
 }
@@ -174,45 +184,26 @@ void op_flush(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
 	op_locks_release(open.file, fi->lock_owner);
+	sync_closing(open.fs, open.inode, open.file);
 	result = close_remote(open.fs, open.inode);
 	if (result == 0)
 		result = file_error_check(open.file, open.handle, false);
 	fuse_reply_err(req, -result);
 }
 
-/* fsync(2) of the whole file; what it fails with, every other handle hears of as well. */
-static int sync_file(struct open_file *open, int datasync)
-{
-	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
-	struct dirty_set written;
-	uint64_t bytes;
-	int result = inode_fd(open->fs, open->inode, writes(open->handle->flags) ? FD_WRITE : FD_READ, &use);
-
-	if (result < 0)
-		return result;
-	/* Taken before the sync: what is written meanwhile stays dirty. */
-	mapping_take_dirty(&open->file->mapping, &written);
-	bytes = dirty_bytes(&written);
-	sync_forget_bytes(open->fs, bytes);
-	if ((datasync ? fdatasync(use.fd) : fsync(use.fd)) < 0) {
-		CLEANUP(free_pointer) char *name = inode_name(open->fs, open->inode);
-
-		result = -errno;
-		file_error_record(open->file, -result);
-		fs_count(open->fs, SYNC_ERRORS, 1);
-		log_error("fsync '%s': %s", name == NULL ? "?" : name, strerror(-result));
-		file_error_check(open->file, open->handle, true);
-		return result;
-	}
-	fs_count(open->fs, SYNC_BYTES, bytes);
-	return file_error_check(open->file, open->handle, true);
-}
-
 void op_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi)
 {
 	struct open_file open;
 
+	int result = 0, error;
+
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
-	fuse_reply_err(req, honors_fsync(open.fs) ? -sync_file(&open, datasync) : 0);
+	if (honors_fsync(open.fs)) {
+		result = sync_file(open.fs, open.inode, open.file, datasync);
+		error = file_error_check(open.file, open.handle, true);
+		if (result == 0)
+			result = error;
+	}
+	fuse_reply_err(req, -result);
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "fuse_ops/ops.h"
+#include "sync.h"
 
 /* Keeps what @name leads to reachable, if the kernel knows it; the reference is the caller's. */
 static int keep_named(struct fs *fs, int directory_fd, const char *name, struct inode **ret_kept)
@@ -32,6 +33,8 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, int
 	if (result == 0 && unlinkat(use.fd, name, flags) < 0)
 		result = -errno;
 	fd_use_end(&use);
+	if (result == 0)
+		sync_names_changed(fs, directory);
 	fuse_reply_err(req, -result);
 	if (kept != NULL)
 		inode_unref(fs, kept);
@@ -76,6 +79,11 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	}
 	fd_use_end(&from);
 	fd_use_end(&to);
+	if (result == 0) {
+		sync_names_changed(fs, target);
+		if (directory != target)
+			sync_names_changed(fs, directory);
+	}
 	fuse_reply_err(req, -result);
 	if (kept != NULL)
 		inode_unref(fs, kept);

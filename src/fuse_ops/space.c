@@ -36,8 +36,8 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 		uint64_t end = MAX((uint64_t)offset + (uint64_t)length, (uint64_t)info.st_size);
 
 		/* Collapsing and inserting move everything behind the offset. */
-		result = sync_note_write(open.fs, open.inode, open.file, (uint64_t)offset,
-					 end - (uint64_t)offset);
+		result = sync_written(open.fs, open.inode, open.file, (uint64_t)offset,
+				      end - (uint64_t)offset, sync_is_immediate(open.fs, fi->flags));
 		mapping_resized(&open.file->mapping, (uint64_t)info.st_size);
 	}
 	fd_use_end(&use);
@@ -96,8 +96,8 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 		file_change_end(target.file, to.fd);
 	}
 	if (result == 0)
-		result = sync_note_write(target.fs, target.inode, target.file, (uint64_t)start,
-					 (uint64_t)copied);
+		result = sync_written(target.fs, target.inode, target.file, (uint64_t)start, (uint64_t)copied,
+				      sync_is_immediate(target.fs, out_fi->flags));
 	fd_use_end(&from);
 	fd_use_end(&to);
 	if (result < 0)

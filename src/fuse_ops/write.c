@@ -2,8 +2,7 @@
 /*
  * A write goes into the page cache by pwrite(2) or by stores into windows; both are the same pages. Stores
  * are for media that are the page cache itself: on a disk a store dirties a whole folio. They change
- * bytes inside the file only; whatever extends it, or must be synced at once, or must clear set-id
- * bits, is a pwrite.
+ * bytes inside the file only; whatever extends it, or must clear set-id bits, is a pwrite.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,18 +32,10 @@ static bool stores_to_windows(const struct open_file *open)
 }
 
 /* What pwritev2(2) has to be told. */
-static int call_flags(const struct open_file *open, const struct fuse_file_info *fi)
+static int call_flags(const struct fuse_file_info *fi)
 {
-	int flags = 0;
-
 	/* The kernel's own write-back has nothing of the descriptor it borrows but its number. */
-	if (fi->writepage)
-		return 0;
-	if (fi->flags & O_APPEND)
-		flags |= RWF_APPEND;
-	if (open->fs->options.fsync == FSYNC_HONOR && (fi->flags & O_DSYNC))
-		flags |= (fi->flags & O_SYNC) == O_SYNC ? RWF_SYNC : RWF_DSYNC;
-	return flags;
+	return !fi->writepage && (fi->flags & O_APPEND) ? RWF_APPEND : 0;
 }
 
 static ssize_t write_by_call(int fd, const char *data, size_t size, uint64_t offset, int flags)
@@ -112,11 +103,11 @@ static void count_failure(const struct open_file *open, ssize_t error)
 }
 
 static ssize_t write_file(fuse_req_t req, const struct open_file *open, const char *data, size_t size,
-			  uint64_t offset, const struct fuse_file_info *fi, bool *ret_synced)
+			  uint64_t offset, const struct fuse_file_info *fi)
 {
 	CLEANUP(creds_restore) struct creds creds = {0};
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
-	int flags = call_flags(open, fi);
+	int flags = call_flags(fi);
 	bool stores = stores_to_windows(open) && flags == 0;
 	size_t done = 0;
 	ssize_t rest = 0;
@@ -131,7 +122,6 @@ static ssize_t write_file(fuse_req_t req, const struct open_file *open, const ch
 	if (done < size) {
 		fs_count(open->fs, IO_WRITE_FALLBACKS, stores);
 		rest = write_by_call(use.fd, data + done, size - done, offset + done, flags);
-		*ret_synced = flags & (RWF_SYNC | RWF_DSYNC);
 	}
 	file_change_end(open->file, use.fd);
 	creds_restore(&creds);
@@ -167,38 +157,28 @@ static struct extent written_extent(const struct open_file *open, const struct f
 	return extent;
 }
 
-/* Without memory to note the write, it is synced here and now. */
-static int sync_instead(const struct open_file *open)
-{
-	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
-	int result = inode_fd(open->fs, open->inode, FD_WRITE, &use);
-
-	if (result == 0 && fdatasync(use.fd) < 0)
-		result = -errno;
-	return result;
-}
-
 void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, off_t offset,
 	      struct fuse_file_info *fi)
 {
 	struct open_file open;
 	struct extent extent;
-	bool synced = false;
+	bool now;
 	ssize_t put;
 	int result = 0;
 
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
-	put = write_file(req, &open, data, size, (uint64_t)offset, fi, &synced);
-	if (put > 0 && !synced) {
+	now = sync_is_immediate(open.fs, fi->writepage ? 0 : fi->flags);
+	put = write_file(req, &open, data, size, (uint64_t)offset, fi);
+	if (put > 0) {
 		extent = written_extent(&open, fi, (uint64_t)offset, (uint64_t)put);
-		result = sync_note_write(open.fs, open.inode, open.file, extent.start,
-					 extent.end - extent.start);
+		result = sync_written(open.fs, open.inode, open.file, extent.start, extent.end - extent.start,
+				      now);
+		if (now && result == 0)
+			result = file_error_check(open.file, open.handle, true);
+		else if (now)
+			file_error_check(open.file, open.handle, true);
 	}
-	if (result == -ENOMEM)
-		result = sync_instead(&open);
-	if (put > 0 && synced)
-		result = file_error_check(open.file, open.handle, true);
 	if (put < 0 || result < 0) {
 		fuse_reply_err(req, put < 0 ? (int)-put : -result);
 		return;

@@ -22,6 +22,7 @@ static struct inode *inode;
 static struct file *file;
 static int backing = -1;
 static time_t clock_s = 1000000;
+static const struct extent nothing;
 
 static bool keeps_nothing(const void *object, enum fd_kind kind)
 {
@@ -491,7 +492,7 @@ START_TEST(each_handle_open_at_the_failure_hears_of_it)
 {
 	struct handle one = opened(O_RDWR), two = opened(O_RDONLY);
 
-	file_error_record(file, EIO);
+	file_error_record(file, EIO, &nothing);
 	ck_assert_int_eq(file_error_check(file, &one, true), -EIO);
 	ck_assert_int_eq(file_error_check(file, &one, true), 0);
 	ck_assert_int_eq(file_error_check(file, &two, true), -EIO);
@@ -504,7 +505,7 @@ START_TEST(reporting_does_not_consume)
 {
 	struct handle one = opened(O_RDWR);
 
-	file_error_record(file, ENOSPC);
+	file_error_record(file, ENOSPC, &nothing);
 	ck_assert_int_eq(file_error_check(file, &one, false), -ENOSPC);
 	ck_assert_int_eq(file_error_check(file, &one, false), -ENOSPC);
 	ck_assert_int_eq(file_error_check(file, &one, true), -ENOSPC);
@@ -517,7 +518,7 @@ START_TEST(a_failure_unheard_waits_for_the_next_handle)
 {
 	struct handle one, two;
 
-	file_error_record(file, EIO);
+	file_error_record(file, EIO, &nothing);
 	one = opened(O_RDWR);
 	two = opened(O_RDWR);
 	ck_assert_int_eq(file_error_check(file, &one, true), -EIO);
@@ -531,7 +532,7 @@ START_TEST(a_consumed_failure_does_not_concern_later_handles)
 {
 	struct handle one = opened(O_RDWR), late;
 
-	file_error_record(file, EIO);
+	file_error_record(file, EIO, &nothing);
 	ck_assert_int_eq(file_error_check(file, &one, true), -EIO);
 	late = opened(O_RDWR);
 	ck_assert_int_eq(file_error_check(file, &late, false), 0);
@@ -544,9 +545,9 @@ START_TEST(a_new_failure_is_news_to_everybody)
 {
 	struct handle one = opened(O_RDWR), two = opened(O_RDWR);
 
-	file_error_record(file, EIO);
+	file_error_record(file, EIO, &nothing);
 	ck_assert_int_eq(file_error_check(file, &one, true), -EIO);
-	file_error_record(file, EDQUOT);
+	file_error_record(file, EDQUOT, &nothing);
 	ck_assert_int_eq(file_error_check(file, &one, true), -EDQUOT);
 	ck_assert_int_eq(file_error_check(file, &two, true), -EDQUOT);
 	ck_assert_int_eq(file_error_check(file, &two, true), 0);
@@ -559,7 +560,7 @@ START_TEST(a_failure_outlives_handles_that_did_not_ask)
 {
 	struct handle one = opened(O_RDWR), late;
 
-	file_error_record(file, EIO);
+	file_error_record(file, EIO, &nothing);
 	file_close(fs, inode, file, &one);
 	late = opened(O_RDONLY);
 	ck_assert_int_eq(file_error_check(file, &late, true), -EIO);

@@ -33,6 +33,7 @@
 #include "options.h"
 #include "policy.h"
 #include "util.h"
+#include "warm.h"
 
 enum io_counter {
 	IO_READS,
@@ -122,6 +123,7 @@ struct fs {
 	bool waits_cancelled;	 /* protected by wait_lock */
 
 	struct farewell farewell;
+	struct warm warm; /* of the main thread's */
 
 	_Atomic unsigned idle_workers; /* waiting for a request: somebody who can take forgets */
 	/* Has the kernel drop what it cached of an inode, from another thread; set by the loop. */

@@ -145,7 +145,7 @@ const struct option_row option_rows[OPTION_COUNT] = {
 			 .meaning = "what happens to a window not touched for so long; 0: nothing"},
 	[OPTION_RULES] = {"rules", KIND_PATH, AVAILABLE, .offset = FIELD(rules), .preset = "",
 			  .preset_note = "none", .meaning = "file of policies per path"},
-	[OPTION_PROFILE] = {"profile", KIND_PATH, PENDING, .offset = FIELD(profile), .preset = "",
+	[OPTION_PROFILE] = {"profile", KIND_PATH, AVAILABLE, .offset = FIELD(profile), .preset = "",
 			    .preset_note = "none", .meaning = "residency to bring back at mount"},
 	[OPTION_CACHE] = {"cache", KIND_CHOICE, AVAILABLE, .offset = FIELD(cache), .choices = cache_choices,
 			  .preset = "auto",

@@ -56,8 +56,8 @@ bool profile_is_current(const json_t *entry, const struct stat *info);
 uint64_t profile_bytes(const json_t *entry_or_profile);
 
 /**
- * profile_open() - open one file below a tree, and nothing else: no link and no ".." leads out
- * @root: open directory; borrowed
+ * profile_open() - open one regular file below a tree, and nothing else: no link and no ".." leads out
+ * @root: directory, O_PATH will do; borrowed
  *
  * Return: a descriptor for reading, or -errno. See: openat2(2)
  */

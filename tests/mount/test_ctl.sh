@@ -342,6 +342,30 @@ bad_profiles_are_refused() {
 }
 check 'what is no profile is refused with a reason' bad_profiles_are_refused
 
+a_profile_is_brought_back_at_mount() {
+	local log=$WORK/profile.log
+	echo changed >>"$BACKING/small"
+	dd of="$BACKING/file" oflag=nocache conv=notrunc,fdatasync count=0 status=none
+	"$MEMMAPFS_BIN" -f "$BACKING" "$WORK/second" -o "profile=$WORK/profile" 2>"$log" &
+	wait_until 10 grep -q 'brought back' "$log"
+	ctl map --json "$WORK/second/file" | python3 -c '
+import json, sys
+seen = json.load(sys.stdin)
+assert seen["resident"] == seen["size"], seen["resident"]'
+	ctl umount "$WORK/second"
+	grep -qE 'profile: [0-9]+ files, [0-9]+ bytes brought back; skipped [1-9][0-9]* that' "$log"
+}
+mkdir "$WORK/second"
+check 'profile= brings back at mount what is as it was' a_profile_is_brought_back_at_mount
+
+bad_profiles_keep_the_mount_from_starting() {
+	local status=0
+	"$MEMMAPFS_BIN" -f "$BACKING" "$WORK/second" -o "profile=$WORK/bad" 2>"$WORK/said" || status=$?
+	same status 1 "$status"
+	grep -q "profile '$WORK/bad': line 1" "$WORK/said"
+}
+check 'a profile that is none is an error of the options' bad_profiles_keep_the_mount_from_starting
+
 # --- umount -----------------------------------------------------------------------------------------
 
 a_busy_mount_stays() {
@@ -399,6 +423,8 @@ if command -v strace >/dev/null && ! sanitized; then
 	start_mount sync=periodic,sync_interval=1h
 	LAUNCH=()
 	echo late >"$MNT/file"
+	# its own words of a process that is killed while it delays it
+	expect_stderr '^strace: '
 
 	a_killed_daemon_is_told() {
 		local waiter status=0

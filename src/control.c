@@ -7,20 +7,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "control_pages.h"
 #include "farewell.h"
 #include "fs.h"
 #include "inode.h"
 #include "listing.h"
 #include "stats.h"
-
-/* One request on its way through the table. */
-struct control_call {
-	struct fs *fs;
-	struct inode *inode;
-	const char *value;
-	const struct control_caller *caller;
-	char *reply; /* malloc'ed */
-};
 
 enum control_right {
 	RIGHT_ANY,  /* whoever may read the file */
@@ -39,9 +31,7 @@ struct control_row {
 	int (*run)(struct control_call *call);
 };
 
-/* Sets the line for the user; returns @error. */
-__attribute__((format(printf, 3, 4))) static int refuse(struct control_call *call, int error,
-							const char *format, ...)
+int control_refuse(struct control_call *call, int error, const char *format, ...)
 {
 	va_list arguments;
 
@@ -61,7 +51,7 @@ static char *get_stats(struct fs *fs, struct inode *inode)
 static int run_stats(struct control_call *call)
 {
 	if (strcmp(call->value, "reset") != 0)
-		return refuse(call, -EINVAL, "'%s' is not possible: reset", call->value);
+		return control_refuse(call, -EINVAL, "'%s' is not possible: reset", call->value);
 	stats_reset(call->fs);
 	return 0;
 }
@@ -89,6 +79,13 @@ static int run_farewell(struct control_call *call)
 static const struct control_row rows[] = {
 	{"stats", PLACE_ROOT, RIGHT_OWN, false, get_stats, run_stats},
 	{"file", PLACE_FILE, RIGHT_NONE, false, stats_file, NULL},
+	{"explain", PLACE_FILE, RIGHT_ANY, false, stats_explain, NULL},
+	{"advice", PLACE_FILE, RIGHT_ANY, true, control_get_advice, control_advice},
+	{"sync", PLACE_FILE | PLACE_ROOT, RIGHT_ANY, true, NULL, control_sync},
+	{"preload", PLACE_FILE, RIGHT_ANY, true, NULL, control_preload},
+	{"evict", PLACE_FILE, RIGHT_OWN, true, NULL, control_evict},
+	{"lock", PLACE_FILE, RIGHT_OWN, true, NULL, control_lock},
+	{"unlock", PLACE_FILE, RIGHT_OWN, true, NULL, control_unlock},
 	{"files", PLACE_ROOT, RIGHT_ANY, true, NULL, run_files},
 	{"residency", PLACE_FILE, RIGHT_ANY, true, NULL, run_residency},
 	{"runs", PLACE_FILE, RIGHT_ANY, true, NULL, run_runs},
@@ -117,16 +114,16 @@ static int check_right(const struct control_row *row, struct control_call *call)
 	int result;
 
 	if (row->right == RIGHT_NONE)
-		return refuse(call, -EPERM, "'%s' can only be read", row->name);
+		return control_refuse(call, -EPERM, "'%s' can only be read", row->name);
 	if (call->caller->uid == 0 || (row->right == RIGHT_ANY && call->caller->may_read))
 		return 0;
 	if (row->right == RIGHT_ANY)
-		return refuse(call, -EPERM, "'%s' is for those who may read the file", row->name);
+		return control_refuse(call, -EPERM, "'%s' is for those who may read the file", row->name);
 	result = inode_fd(call->fs, call->inode, FD_PATH, &use);
 	if (result == 0 && fstat(use.fd, &info) < 0)
 		result = -errno;
 	if (result == 0 && info.st_uid != call->caller->uid)
-		return refuse(call, -EPERM, "'%s' is for the owner and root", row->name);
+		return control_refuse(call, -EPERM, "'%s' is for the owner and root", row->name);
 	return result;
 }
 
@@ -152,7 +149,7 @@ int control_run(struct fs *fs, struct inode *inode, const char *name, const char
 	int result;
 
 	if (row == NULL || !is_place(row, fs, inode))
-		result = refuse(&call, -EOPNOTSUPP, "'%s' is not known here", name);
+		result = control_refuse(&call, -EOPNOTSUPP, "'%s' is not known here", name);
 	else
 		result = check_right(row, &call);
 	if (result == 0)
@@ -166,9 +163,4 @@ bool control_waits(const char *name)
 	const struct control_row *row = find_row(name);
 
 	return row != NULL && row->waits;
-}
-
-bool control_is_attribute(const char *name)
-{
-	return find_row(name) != NULL;
 }

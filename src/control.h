@@ -11,7 +11,7 @@
  *   stats    mount root    JSON   "reset" (owner or root)
  *   file     regular file  JSON
  *   explain  regular file  JSON   the same, with any value
- *   advice   regular file  text   ADVICE[:OFFSET:LENGTH]
+ *   advice   regular file  text   ADVICE[:OFFSET:LENGTH]; as in mapping/advice.h
  *   sync     file, root           "now[:OFFSET:LENGTH]"; a range on files only
  *   preload  regular file         "now[:OFFSET:LENGTH]"
  *   evict    regular file         "now[:OFFSET:LENGTH]" (owner or root)
@@ -80,8 +80,5 @@ int control_run(struct fs *fs, struct inode *inode, const char *name, const char
 
 /** control_waits() - may this command take long? Then it is not for a thread that serves requests. */
 bool control_waits(const char *name);
-
-/** control_is_attribute() - is there an attribute user.memmapfs.@name on some object? */
-bool control_is_attribute(const char *name);
 
 #endif

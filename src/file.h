@@ -51,6 +51,7 @@ struct file {
 	struct inode *inode;		       /* constant */
 	_Atomic(const struct policy *) policy; /* see file_policy() */
 	_Atomic bool work_queued;	       /* on fs->work, or taken off it and not looked at yet */
+	_Atomic uint64_t locked_size;	       /* of the file, when its pages were last locked */
 	struct file *work_next;		       /* protected by fs->work_lock while queued */
 	pthread_mutex_t lock;
 	_Atomic unsigned openers; /* written under lock */

@@ -125,6 +125,9 @@ char *options_usage(void);
  */
 const char *options_describe(const struct options *options, size_t index, char **ret_value);
 
+/** options_size() - read bytes as 4096, 64K, 1G. Return: 0, -EINVAL, or -ERANGE where it does not fit. */
+int options_size(const char *text, uint64_t *ret_size);
+
 /* The options that a rule can give for the files it matches. */
 enum path_option {
 	PATH_SYNC,

@@ -14,6 +14,11 @@ static const enum option_id ids[PATH_OPTIONS] = {
 	[PATH_CACHE] = OPTION_CACHE,
 };
 
+int options_size(const char *text, uint64_t *ret_size)
+{
+	return option_size_read(text, ret_size);
+}
+
 const char *options_path_name(enum path_option option)
 {
 	return option_rows[ids[option]].name;

@@ -56,6 +56,13 @@ static void on_due(struct mapping *mapping)
 		fs->work_waits(fs->ask_context);
 }
 
+void pager_written(struct file *file, uint64_t end)
+{
+	if (mapping_wants_locks(&file->mapping) &&
+	    end > atomic_load_explicit(&file->locked_size, memory_order_relaxed))
+		on_due(&file->mapping);
+}
+
 struct inode *pager_take(struct fs *fs)
 {
 	struct file *file;
@@ -227,6 +234,7 @@ void pager_work(struct fs *fs, struct inode *inode)
 	/* First: what becomes due meanwhile is for the next time. */
 	atomic_store(&file->work_queued, false);
 	if (pager_source(fs, inode, file, &use, &source) == 0) {
+		atomic_store(&file->locked_size, source.size);
 		mapping_work(&file->mapping, &source, &stop);
 		say_huge(fs, inode, file, &source);
 	}

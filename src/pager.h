@@ -49,6 +49,9 @@ int pager_source(struct fs *fs, struct inode *inode, struct file *file, struct f
 /** pager_source_end() - the work is done; no mapping that only a writer may have stays behind */
 void pager_source_end(struct fs *fs, struct inode *inode, struct file *file, struct fd_use *use);
 
+/** pager_written() - bytes up to @end were written: what grew of a file with locked pages is to be locked, too */
+void pager_written(struct file *file, uint64_t end);
+
 /** pager_take() - an inode with work to be done, with a reference, or NULL. Locks: fs->work_lock. */
 struct inode *pager_take(struct fs *fs);
 

@@ -15,6 +15,7 @@
 #include "fuse_ops/ops.h"
 #include "log.h"
 #include "mapping/guard.h"
+#include "pager.h"
 #include "sync.h"
 
 static bool stores_to_windows(const struct open_file *open)
@@ -172,6 +173,7 @@ void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, 
 	put = write_file(req, &open, data, size, (uint64_t)offset, fi);
 	if (put > 0) {
 		extent = written_extent(&open, fi, (uint64_t)offset, (uint64_t)put);
+		pager_written(open.file, extent.end);
 		result = sync_written(open.fs, open.inode, open.file, extent.start, extent.end - extent.start,
 				      now);
 		if (now && result == 0)

@@ -79,7 +79,7 @@ static int inode_stat(struct fs *fs, struct inode *inode, struct stat *ret_info)
 	return result < 0 ? result : fstat(use.fd, ret_info) < 0 ? -errno : 0;
 }
 
-static uint64_t resident_bytes(struct fs *fs, struct inode *inode)
+static uint64_t cached_bytes(struct fs *fs, struct inode *inode)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct residency residency = {0};
@@ -111,7 +111,7 @@ static void row_measure(struct listing *listing, struct inode *inode, struct row
 		row->key = row->mapped;
 		break;
 	case BY_RESIDENT:
-		row->key = row->resident = resident_bytes(listing->fs, inode);
+		row->key = row->resident = cached_bytes(listing->fs, inode);
 		break;
 	case BY_DIRTY:
 		row->key = row->dirty;
@@ -195,7 +195,7 @@ static char *row_print(struct listing *listing, struct row *row)
 	char *text;
 
 	if (listing->measure != BY_RESIDENT)
-		row->resident = resident_bytes(listing->fs, row->inode);
+		row->resident = cached_bytes(listing->fs, row->inode);
 	object = json_pack("{so sI sI sI sI sI sI sI sI}", "path", path_string(listing->fs, row->inode),
 			   "open", (json_int_t)row->openers, "rate", (json_int_t)row->rate, "read_bytes",
 			   (json_int_t)row->read_bytes, "written_bytes", (json_int_t)row->written_bytes,

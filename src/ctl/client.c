@@ -44,19 +44,21 @@ static int check_daemon(const struct client *client)
 	return say_errno(client->path, -result);
 }
 
-static int check_kind(const struct client *client, enum client_kind kind)
+bool client_is_root(const struct client *client)
 {
 	struct statx stx;
 
+	return statx(client->fd, "", AT_EMPTY_PATH, 0, &stx) == 0 &&
+	       (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
+static int check_kind(const struct client *client, enum client_kind kind)
+{
 	if (kind == CLIENT_FILE && !S_ISREG(client->info.st_mode)) {
 		ctl_say("'%s' is not a regular file", client->path);
 		return -EINVAL;
 	}
-	if (kind != CLIENT_ROOT)
-		return 0;
-	if (statx(client->fd, "", AT_EMPTY_PATH, 0, &stx) < 0)
-		return say_errno(client->path, errno);
-	if (!(stx.stx_attributes & STATX_ATTR_MOUNT_ROOT)) {
+	if (kind == CLIENT_ROOT && !client_is_root(client)) {
 		ctl_say("'%s' is not the mount point itself", client->path);
 		return -EINVAL;
 	}

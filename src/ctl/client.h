@@ -5,6 +5,7 @@
 /* An object on a mount that is open, and the questions that its daemon answers. */
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/stat.h>
 
@@ -25,6 +26,9 @@ enum client_kind { CLIENT_ANY, CLIENT_ROOT, CLIENT_FILE };
  * Return: 0, or -errno after having said why.
  */
 int client_open(const char *path, enum client_kind kind, struct client *ret_client);
+
+/** client_is_root() - is it the root of a mount? */
+bool client_is_root(const struct client *client);
 
 /** client_close() - accepts CLIENT_NONE and what was closed; also as CLEANUP() */
 void client_close(struct client *client);

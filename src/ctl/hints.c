@@ -106,6 +106,10 @@ enum ctl_status ctl_evict(const char *const *options, char **operands, int count
 
 static int sync_one(const struct client *client)
 {
+	if (S_ISDIR(client->info.st_mode) && !client_is_root(client)) {
+		ctl_say("'%s' is neither a file nor a mount point", client->path);
+		return -EINVAL;
+	}
 	/* The kernel hands over what it holds dirty: of the whole mount, or of one file. */
 	if ((S_ISDIR(client->info.st_mode) ? syncfs(client->fd) : fsync(client->fd)) < 0) {
 		int error = errno;
@@ -130,34 +134,51 @@ enum ctl_status ctl_sync(const char *const *options, char **operands, int count)
 	return status;
 }
 
-static void print_value(const char *key, const json_t *value)
+/* What of the file is where, below its policy. */
+static void print_figures(const json_t *figures)
 {
-	char buffer[TEXT_SIZE];
+	static const char *const sizes[] = {"mapped", "resident", "dirty", "locked"};
+	char bytes[TEXT_SIZE];
 
-	if (json_is_string(value))
-		printf("  %-16s %s\n", key, json_string_value(value));
-	else if (json_is_integer(value) && (strcmp(key, "windows") == 0 || strcmp(key, "sync_errors") == 0))
-		printf("  %-16s %lld\n", key, (long long)json_integer_value(value));
-	else if (json_is_integer(value))
-		printf("  %-16s %s\n", key, text_bytes((uint64_t)MAX(json_integer_value(value), 0), buffer));
-	else if (json_is_boolean(value))
-		printf("  %-16s %s\n", key, json_is_true(value) ? "on" : "off");
+	printf("  %-18s %llu\n", "windows", (unsigned long long)ctl_number(figures, "windows"));
+	for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
+		printf("  %-18s %s\n", sizes[i], text_bytes(ctl_number(figures, sizes[i]), bytes));
+	printf("  %-18s %llu\n", "sync errors", (unsigned long long)ctl_number(figures, "sync_errors"));
 }
 
-static void print_explanation(const char *path, const json_t *answer)
+static const char *string_of(const json_t *object, const char *key)
 {
-	const char *key, *inner;
-	const json_t *value, *option;
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text == NULL ? "" : text;
+}
+
+static void print_explanation(const char *path, const json_t *answer, const json_t *figures)
+{
+	const char *name;
+	const json_t *option;
 
 	printf("%s\n", path);
-	json_object_foreach((json_t *)answer, key, value)
-	{
-		if (!json_is_object(value)) {
-			print_value(key, value);
-			continue;
-		}
-		json_object_foreach((json_t *)value, inner, option) print_value(inner, option);
+	json_object_foreach(json_object_get(answer, "policy"), name, option)
+		printf("  %-18s %-16s %s\n", name, string_of(option, "value"), string_of(option, "from"));
+	print_figures(figures);
+}
+
+static int explain(const struct client *client, json_t **ret_answer, json_t **ret_figures)
+{
+	json_t *answer, *figures;
+	int result = client_ask(client, "explain", NULL, &answer);
+
+	if (result < 0)
+		return result;
+	result = client_ask(client, "file", NULL, &figures);
+	if (result < 0) {
+		json_decref(answer);
+		return result;
 	}
+	*ret_answer = answer;
+	*ret_figures = figures;
+	return 0;
 }
 
 enum ctl_status ctl_explain(const char *const *options, char **operands, int count)
@@ -166,20 +187,22 @@ enum ctl_status ctl_explain(const char *const *options, char **operands, int cou
 
 	for (int i = 0; i < count; i++) {
 		CLEANUP(client_close) struct client client = CLIENT_NONE;
-		json_t *answer;
+		json_t *answer, *figures;
 
 		if (client_open(operands[i], CLIENT_FILE, &client) < 0 ||
-		    client_ask(&client, "file", NULL, &answer) < 0) {
+		    explain(&client, &answer, &figures) < 0) {
 			status = CTL_FAILED;
 			continue;
 		}
 		if (options[0] != NULL) {
-			if (ctl_print_json(answer) != CTL_DONE)
+			json_object_update_missing(answer, figures);
+			if (ctl_print_json(json_incref(answer)) != CTL_DONE)
 				status = CTL_FAILED;
-			continue;
+		} else {
+			print_explanation(operands[i], answer, figures);
 		}
-		print_explanation(operands[i], answer);
 		json_decref(answer);
+		json_decref(figures);
 	}
 	return status;
 }

@@ -310,11 +310,11 @@ check 'an empty file has an empty picture' an_empty_file_can_be_looked_at
 
 explain_shows_the_policy() {
 	ctl explain "$MNT/file" >"$WORK/said"
-	grep -qE '^  sync +never$' "$WORK/said"
-	grep -qE '^  rule +' "$WORK/said"
+	grep -qE '^  sync +never +mount options$' "$WORK/said"
+	grep -qE '^  resident +' "$WORK/said"
 	ctl explain --json "$MNT/file" | python3 -m json.tool >/dev/null
 	exits 1 ctl explain "$MNT/absent" "$MNT/file" >"$WORK/said"
-	grep -q rule "$WORK/said"
+	grep -q 'mount options' "$WORK/said"
 }
 check 'explain shows the policy and where it comes from' explain_shows_the_policy
 

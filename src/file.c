@@ -7,6 +7,7 @@
 #include "fs.h"
 #include "handle.h"
 #include "inode.h"
+#include "mapping/paging.h"
 #include "util.h"
 
 /* A time stamp this fresh may stand for a later change as well, where the kernel's clock is coarse. */
@@ -30,6 +31,9 @@ int file_get(struct fs *fs, struct inode *inode, struct file **ret_file)
 		if (fresh == NULL)
 			return -ENOMEM;
 		mapping_init(&fresh->mapping, &fs->windows);
+		mapping_set_paging(&fresh->mapping, &fs->policies.mount.paging);
+		fresh->inode = inode;
+		atomic_init(&fresh->policy, &fs->policies.mount);
 		pthread_mutex_init(&fresh->lock, NULL);
 		if (atomic_compare_exchange_strong(&inode->file, &file, fresh))
 			file = fresh;
@@ -38,6 +42,11 @@ int file_get(struct fs *fs, struct inode *inode, struct file **ret_file)
 	}
 	*ret_file = file;
 	return 0;
+}
+
+const struct policy *file_policy(const struct file *file)
+{
+	return atomic_load_explicit(&file->policy, memory_order_acquire);
 }
 
 void file_free(struct file *file)
@@ -298,4 +307,40 @@ int file_error_check(struct file *file, struct handle *handle, bool consume)
 	free(file->lost);
 	file->lost = NULL;
 	return -file->error;
+}
+
+static uint32_t current_second(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint32_t)now.tv_sec;
+}
+
+/*
+ * Whoever finds that a new second has begun moves the counts on. What others count between its steps may
+ * land in the neighbouring second: the rate is for people to look at.
+ */
+void file_count_io(struct file *file, uint64_t bytes, bool written)
+{
+	uint32_t now = current_second();
+	uint32_t second = atomic_load_explicit(&file->io_second, memory_order_relaxed);
+
+	atomic_fetch_add_explicit(written ? &file->written_bytes : &file->read_bytes, bytes,
+				  memory_order_relaxed);
+	if (second != now && atomic_compare_exchange_strong(&file->io_second, &second, now)) {
+		uint64_t before = atomic_exchange_explicit(&file->io_now, 0, memory_order_relaxed);
+
+		atomic_store_explicit(&file->io_before, second + 1 == now ? before : 0, memory_order_relaxed);
+	}
+	atomic_fetch_add_explicit(&file->io_now, bytes, memory_order_relaxed);
+}
+
+uint64_t file_io_rate(struct file *file)
+{
+	uint32_t age = current_second() - atomic_load(&file->io_second);
+
+	if (age == 0)
+		return atomic_load(&file->io_before);
+	return age == 1 ? atomic_load(&file->io_now) : 0;
 }

@@ -20,6 +20,7 @@
 struct fs;
 struct handle;
 struct inode;
+struct policy;
 
 /* How many openers can be between being told of a change and opening again. */
 #define FILE_TOLD 8
@@ -47,6 +48,11 @@ struct lock_owner {
 
 struct file {
 	struct mapping mapping;
+	struct inode *inode;		       /* constant */
+	_Atomic(const struct policy *) policy; /* see file_policy() */
+	_Atomic bool work_queued;	       /* on fs->work, or taken off it and not looked at yet */
+	_Atomic uint64_t locked_size;	       /* of the file, when its pages were last locked */
+	struct file *work_next;		       /* protected by fs->work_lock while queued */
 	pthread_mutex_t lock;
 	_Atomic unsigned openers; /* written under lock */
 	_Atomic unsigned writers; /* written under lock */
@@ -69,6 +75,12 @@ struct file {
 	off_t seen_size;		/* protected by lock */
 	_Atomic bool direct_access;	/* DAX: a store is the write */
 	struct lock_owner *lock_owners; /* protected by lock */
+	/* Bytes asked for through handles, for the listing; see file_count_io(). */
+	_Atomic uint64_t read_bytes;
+	_Atomic uint64_t written_bytes;
+	_Atomic uint32_t io_second; /* CLOCK_MONOTONIC, of io_now */
+	_Atomic uint64_t io_now;    /* bytes in that second */
+	_Atomic uint64_t io_before; /* bytes in the second before it */
 	/* Errors of background syncs, as errseq_t counts them. */
 	_Atomic uint64_t error_sequence; /* failures so far; written under lock */
 	int error;			 /* protected by lock; errno of the last one */
@@ -86,6 +98,9 @@ int file_get(struct fs *fs, struct inode *inode, struct file **ret_file);
 
 /** file_peek() - the file if there is one, else NULL */
 struct file *file_peek(struct inode *inode);
+
+/** file_policy() - what holds for the file now; lives as long as the mount. Takes no lock. */
+const struct policy *file_policy(const struct file *file);
 
 /** file_free() - with its inode; accepts NULL */
 void file_free(struct file *file);
@@ -154,6 +169,12 @@ void file_change_begin(struct file *file, int fd);
 
 /** file_change_end() - it has; what the file looks like now is what the kernel knows */
 void file_change_end(struct file *file, int fd);
+
+/** file_count_io() - note that so many bytes were read or written; takes no lock */
+void file_count_io(struct file *file, uint64_t bytes, bool written);
+
+/** file_io_rate() - bytes a second, as counted in the last whole second */
+uint64_t file_io_rate(struct file *file);
 
 /**
  * file_error_record() - a sync failed with @error (positive)

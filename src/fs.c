@@ -12,6 +12,9 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "pager.h"
+#include "rules.h"
+
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
 #endif
@@ -124,10 +127,13 @@ static int init_tables(struct fs *fs)
 		result = handle_table_init(&fs->handle_table);
 	if (result == 0)
 		result = window_cache_init(&fs->windows, fs->options.window_size, fs->options.max_mapped);
+	if (result == 0)
+		pager_init(fs);
 	return result;
 }
 
-int fs_open(struct fs *fs, struct options *options, char **ret_error, bool *ret_mountpoint_bad)
+int fs_open(struct fs *fs, struct options *options, struct rules *rules, char **ret_error,
+	    bool *ret_mountpoint_bad)
 {
 	struct statfs info;
 	struct statvfs vinfo;
@@ -144,6 +150,11 @@ int fs_open(struct fs *fs, struct options *options, char **ret_error, bool *ret_
 	pthread_mutex_init(&fs->sync_lock, NULL);
 	pthread_cond_init(&fs->sync_ended, NULL);
 	pthread_mutex_init(&fs->wait_lock, NULL);
+	pthread_mutex_init(&fs->farewell.lock, NULL);
+	pthread_mutex_init(&fs->work_lock, NULL);
+	/* By its full name: the daemon leaves the directory it was started in. */
+	policy_table_init(&fs->policies, &fs->options, rules,
+			  rules == NULL ? NULL : realpath(fs->options.rules, NULL));
 	pthread_cond_init(&fs->wait_ended, NULL);
 	clock_gettime(CLOCK_MONOTONIC, &fs->started);
 	fs->read_only = fs->options.mode == MODE_RO || fs->options.mount_read_only;
@@ -190,9 +201,12 @@ void fs_close(struct fs *fs)
 	free(fs->mount_path);
 	pthread_mutex_destroy(&fs->mounts.lock);
 	pthread_mutex_destroy(&fs->dirty_lock);
+	policy_table_fini(&fs->policies);
 	pthread_mutex_destroy(&fs->sync_lock);
 	pthread_cond_destroy(&fs->sync_ended);
 	pthread_mutex_destroy(&fs->wait_lock);
+	pthread_mutex_destroy(&fs->farewell.lock);
+	pthread_mutex_destroy(&fs->work_lock);
 	pthread_cond_destroy(&fs->wait_ended);
 	options_fini(&fs->options);
 }

@@ -15,7 +15,7 @@
  *   fs->sync_lock
  *   mapping->lock
  *   window_cache->lock
- *   handle_table->lock, fs->wait_lock: leaves
+ *   policy_table->lock, handle_table->lock, fs->wait_lock, fs->work_lock, farewell->lock: leaves
  * No lock is held across a reply, msync(2), or a touch of mapped bytes.
  */
 
@@ -25,12 +25,15 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "farewell.h"
 #include "fds.h"
 #include "handle.h"
 #include "inode.h"
 #include "mapping/cache.h"
 #include "options.h"
+#include "policy.h"
 #include "util.h"
+#include "warm.h"
 
 enum io_counter {
 	IO_READS,
@@ -92,6 +95,7 @@ struct fs {
 	struct handle_table handle_table;
 	struct fd_cache fds;
 	struct window_cache windows;
+	struct policy_table policies;
 	struct tally tally; /* enum io_counter */
 
 	pthread_mutex_t dirty_lock;
@@ -106,6 +110,10 @@ struct fs {
 	struct active_sync *active_syncs; /* protected by sync_lock */
 	uint64_t sync_ticket;		  /* protected by sync_lock; the last one given out */
 
+	pthread_mutex_t work_lock;
+	struct file *work; /* protected by work_lock; files with pages to read or lock; inodes referenced */
+	_Atomic bool huge_said; /* what came of hugepages */
+
 	struct session *session; /* constant once set */
 
 	pthread_mutex_t wait_lock;
@@ -114,6 +122,9 @@ struct fs {
 	size_t wait_count;	 /* protected by wait_lock; threads, some of which may be past their wait */
 	bool waits_cancelled;	 /* protected by wait_lock */
 
+	struct farewell farewell;
+	struct warm warm; /* of the main thread's */
+
 	_Atomic unsigned idle_workers; /* waiting for a request: somebody who can take forgets */
 	/* Has the kernel drop what it cached of an inode, from another thread; set by the loop. */
 	void (*forget_content)(void *context, uint64_t nodeid);
@@ -121,18 +132,22 @@ struct fs {
 	void (*ask_to_sync)(void *context);
 	/* Asked for by threads that run short of descriptors; set by the session. */
 	void (*ask_to_forget)(void *context);
+	/* There is something on fs->work; set by the loop. */
+	void (*work_waits)(void *context);
 	void *ask_context;
 };
 
 /**
  * fs_open() - open BACKING and set everything up that does not need the mount
- * @options:   consumed on success
+ * @options:   consumed
+ * @rules:     of options->rules, consumed; NULL without
  * @ret_error: one line for the user on failure; the caller frees it
  *
  * Return: 0, -EINVAL or another -errno for BACKING, -ENOTDIR ..., with @ret_mountpoint_bad telling
  * whether MOUNTPOINT is to blame.
  */
-int fs_open(struct fs *fs, struct options *options, char **ret_error, bool *ret_mountpoint_bad);
+int fs_open(struct fs *fs, struct options *options, struct rules *rules, char **ret_error,
+	    bool *ret_mountpoint_bad);
 
 /** fs_close() - release everything; no thread uses @fs any more */
 void fs_close(struct fs *fs);

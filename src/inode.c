@@ -13,6 +13,7 @@
 #include "file.h"
 #include "fs.h"
 #include "inode_private.h"
+#include "pager.h"
 #include "util.h"
 
 #define BUCKETS_MIN 16
@@ -295,6 +296,8 @@ int inode_fd(struct fs *fs, struct inode *inode, enum fd_kind kind, struct fd_us
 		fd = inode_open(fs, inode, O_RDWR | O_APPEND);
 	if (fd < 0)
 		return fd;
+	if (kind != FD_PATH)
+		pager_descriptor(inode, fd);
 	fd_slot_fill(&fs->fds, &inode->slots[kind], inode, kind, fd, ret_use);
 	return 0;
 }

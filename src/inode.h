@@ -155,8 +155,24 @@ int inode_keep(struct fs *fs, struct inode *inode);
  */
 struct inode *inode_known(struct fs *fs, int directory_fd, const char *name);
 
+/**
+ * inode_hold_files() - the inodes of one shard by id that have a file: opened at some time
+ * @ret_inodes: malloc'ed array, each with a reference; NULL without memory
+ *
+ * Locks:  shard->lock.
+ * Return: how many.
+ */
+size_t inode_hold_files(struct inode_shard *shard, struct inode ***ret_inodes);
+
 /** inode_name() - the path of an inode for messages: malloc'ed, never NULL except without memory */
 char *inode_name(struct fs *fs, struct inode *inode);
+
+/**
+ * inode_each_file() - call a function for every inode that has a file; it is referenced meanwhile
+ *
+ * Locks:  the id shards', one at a time; none while the function runs.
+ */
+void inode_each_file(struct fs *fs, void (*call)(struct fs *fs, struct inode *inode));
 
 /** inode_number() - the inode number shown to clients: distinct also across mounts below BACKING */
 uint64_t inode_number(const struct fs *fs, uint64_t dev, uint64_t ino);

@@ -21,6 +21,7 @@
 
 #include "fs.h"
 #include "log.h"
+#include "pager.h"
 #include "revalidate.h"
 #include "session.h"
 #include "sync.h"
@@ -28,6 +29,16 @@
 #define EXIT_LOOP 7
 #define REVALIDATE_MS 1000
 #define FORGET_MAX 256
+
+struct loop;
+
+struct job {
+	uv_work_t work;
+	struct loop *loop;
+	void (*run)(struct fs *fs);	 /* in the pool */
+	void (*done)(struct loop *loop); /* in the loop's thread; may be NULL */
+	bool running, again;		 /* loop thread only */
+};
 
 struct loop {
 	struct fs *fs;
@@ -38,6 +49,10 @@ struct loop {
 	uv_work_t looking;
 	bool look_running; /* loop thread only */
 	uint64_t round;	   /* of looking; changed while it does not run */
+	uv_timer_t idle;
+	uv_async_t paging;
+	struct job idling, reloading;
+	struct job pages[2]; /* of the pool's four threads: reading ahead must not keep a sync waiting */
 	uv_signal_t terminate, interrupt, hangup;
 	uv_async_t stop;
 	uv_async_t forget;
@@ -220,11 +235,83 @@ static void on_end_signal(uv_signal_t *handle, int number)
 	_exit(EXIT_LOOP);
 }
 
+/* Work in the pool of which one piece runs at a time; what is asked for meanwhile is done afterwards, once. */
+static void job_work(uv_work_t *request)
+{
+	struct job *job = request->data;
+
+	job->run(job->loop->fs);
+}
+
+static void job_done(uv_work_t *request, int status);
+
+static void job_start(struct loop *loop, struct job *job)
+{
+	job->again = job->running;
+	if (job->running)
+		return;
+	job->running = true;
+	job->loop = loop;
+	job->work.data = job;
+	uv_queue_work(&loop->uv, &job->work, job_work, job_done);
+}
+
+static void job_done(uv_work_t *request, int status)
+{
+	struct job *job = request->data;
+
+	(void)status;
+	job->running = false;
+	if (job->again)
+		job_start(job->loop, job);
+	else if (job->done != NULL)
+		job->done(job->loop);
+}
+
+static void work_off_pages(struct fs *fs)
+{
+	struct inode *inode;
+
+	while ((inode = pager_take(fs)) != NULL)
+		pager_work(fs, inode);
+}
+
+static void on_paging(uv_async_t *handle)
+{
+	struct loop *loop = handle->data;
+
+	/* The second one is for when the first is at something long. */
+	job_start(loop, &loop->pages[loop->pages[0].running]);
+}
+
+static void on_idle(uv_timer_t *timer)
+{
+	struct loop *loop = timer->data;
+
+	job_start(loop, &loop->idling);
+}
+
+static void set_idle_timer(struct loop *loop)
+{
+	uint64_t interval = pager_idle_interval_ms(loop->fs);
+
+	if (uv_is_closing((uv_handle_t *)&loop->idle))
+		return;
+	if (interval == 0)
+		uv_timer_stop(&loop->idle);
+	else
+		uv_timer_start(&loop->idle, on_idle, interval, interval);
+}
+
 static void on_hangup(uv_signal_t *handle, int number)
 {
-	(void)handle;
+	struct loop *loop = handle->data;
+
 	(void)number;
-	log_info("SIGHUP: there is no file to read again");
+	if (loop->fs->policies.rules_path == NULL)
+		log_info("SIGHUP: there is no file to read again");
+	else
+		job_start(loop, &loop->reloading);
 }
 
 static void forget_some(uv_work_t *request)
@@ -310,6 +397,11 @@ static void forget_content(void *context, uint64_t nodeid)
 	uv_async_send(&loop->forget);
 }
 
+static void work_waits(void *context)
+{
+	uv_async_send(&((struct loop *)context)->paging);
+}
+
 static void loop_run(void *argument)
 {
 	struct loop *loop = argument;
@@ -335,6 +427,13 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	loop->look.data = loop->looking.data = loop;
 	loop->tick.data = loop->terminate.data = loop->interrupt.data = loop->hangup.data = loop;
 	loop->stop.data = loop->forget.data = loop->forgetting.data = loop;
+	loop->idle.data = loop->paging.data = loop;
+	loop->idling.run = pager_idle;
+	loop->reloading = (struct job){.run = pager_reload, .done = set_idle_timer};
+	loop->pages[0].run = loop->pages[1].run = work_off_pages;
+	uv_timer_init(&loop->uv, &loop->idle);
+	uv_async_init(&loop->uv, &loop->paging, on_paging);
+	set_idle_timer(loop);
 	loop->sync_now.data = loop->fetching.data = loop;
 	uv_timer_init(&loop->uv, &loop->tick);
 	uv_timer_init(&loop->uv, &loop->look);
@@ -350,7 +449,7 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	if (fs->options.sync == SYNC_PERIODIC)
 		uv_timer_start(&loop->tick, on_tick, interval, interval);
 	/* Where the kernel collects writes it alone says what the files it has cached are like. */
-	if (fs->options.cache == CACHE_AUTO && !fs->options.writeback)
+	if ((fs->options.cache == CACHE_AUTO || fs->policies.rules_path != NULL) && !fs->options.writeback)
 		uv_timer_start(&loop->look, on_look, REVALIDATE_MS, REVALIDATE_MS);
 	result = uv_thread_create(&loop->thread, loop_run, loop);
 	if (result < 0) {
@@ -364,6 +463,7 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	fs->ask_context = loop;
 	fs->ask_to_forget = ask_to_forget;
 	fs->forget_content = forget_content;
+	fs->work_waits = work_waits;
 	fs->ask_to_sync = ask_to_sync;
 	*ret_loop = loop;
 	return 0;
@@ -375,6 +475,7 @@ void loop_stop(struct loop *loop)
 		return;
 	loop->fs->ask_to_forget = NULL;
 	loop->fs->forget_content = NULL;
+	loop->fs->work_waits = NULL;
 	loop->fs->ask_to_sync = NULL;
 	uv_async_send(&loop->stop);
 	uv_thread_join(&loop->thread);

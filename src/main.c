@@ -10,14 +10,17 @@
 #include <systemd/sd-daemon.h>
 
 #include "creds.h"
+#include "farewell.h"
 #include "fs.h"
 #include "fuse_ops/ops.h"
 #include "log.h"
 #include "loop.h"
 #include "mapping/guard.h"
 #include "options.h"
+#include "rules.h"
 #include "session.h"
 #include "sync.h"
+#include "warm.h"
 
 /* libfuse's, see fuse_main(3) */
 enum exit_code {
@@ -120,10 +123,12 @@ static enum exit_code serve(struct fs *fs, struct session *session, int ready)
 		code = EXIT_LOOP;
 	} else {
 		announce(fs, ready);
+		warm_start(fs);
 	}
 	if (session_wait(session) < 0)
 		code = EXIT_LOOP;
 	sd_notify(0, "STOPPING=1\nSTATUS=syncing");
+	warm_stop(fs);
 	ops_cancel_waits(fs);
 	loop_stop(loop);
 	session_unmount(session);
@@ -143,18 +148,28 @@ static enum exit_code run(struct options *options, const char *program)
 	struct session *session = NULL;
 	bool foreground = options->foreground || options->debug, mountpoint_bad = false;
 	enum exit_code code = EXIT_SETUP;
+	struct rules *rules = NULL;
+	json_t *profile = NULL;
 	char *error = NULL;
 	int ready = -1, result;
 
 	if (fs == NULL)
 		return EXIT_SETUP;
+	if ((options->rules != NULL && rules_load(options->rules, options, &rules, &error) < 0) ||
+	    (options->profile != NULL && warm_load(options->profile, &profile, &error) < 0)) {
+		log_error("%s", error == NULL ? "out of memory" : error);
+		free(error);
+		code = EXIT_OPTIONS;
+		goto out;
+	}
 	/* Before anything is opened: /proc/self is the process that opens it. */
 	if (!foreground) {
 		code = daemonize(&ready);
 		if (code != EXIT_FINE)
 			goto out;
 	}
-	result = fs_open(fs, options, &error, &mountpoint_bad);
+	result = fs_open(fs, options, rules, &error, &mountpoint_bad);
+	rules = NULL;
 	if (result < 0) {
 		log_error("%s", error == NULL ? strerror(-result) : error);
 		free(error);
@@ -185,8 +200,13 @@ static enum exit_code run(struct options *options, const char *program)
 		code = EXIT_SETUP;
 		goto out;
 	}
+	fs->warm.profile = profile;
+	profile = NULL;
 	code = serve(fs, session, ready);
+	farewell_say(fs, (int)code);
 out:
+	rules_free(rules);
+	json_decref(profile);
 	session_free(session);
 	fs_close(fs);
 	free(fs);

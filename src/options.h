@@ -125,4 +125,48 @@ char *options_usage(void);
  */
 const char *options_describe(const struct options *options, size_t index, char **ret_value);
 
+/** options_size() - read bytes as 4096, 64K, 1G. Return: 0, -EINVAL, or -ERANGE where it does not fit. */
+int options_size(const char *text, uint64_t *ret_size);
+
+/* The options that a rule can give for the files it matches. */
+enum path_option {
+	PATH_SYNC,
+	PATH_SYNC_INTERVAL,
+	PATH_ADVISE,
+	PATH_PRELOAD,
+	PATH_MLOCK,
+	PATH_HUGEPAGES,
+	PATH_IDLE,
+	PATH_WRITES,
+	PATH_CACHE,
+	PATH_OPTIONS,
+};
+
+/** options_path_name() - "sync" */
+const char *options_path_name(enum path_option option);
+
+/** options_path_copy() - copy one option's fields */
+void options_path_copy(enum path_option option, const struct options *from, struct options *to);
+
+/**
+ * options_path_word() - read one word of a rule
+ * @word:       "advise=random", "mlock", "mlock=off"; cut in two at its first '='
+ * @options:    the option's fields are replaced on success
+ * @ret_option: which it was; set on success only
+ * @ret_error:  as options_parse()
+ *
+ * Return: 0, -EINVAL or -ENOMEM.
+ */
+int options_path_word(char *word, struct options *options, enum path_option *ret_option, char **ret_error);
+
+/**
+ * options_path_check() - refuse conflicts between the options of one rule, and with the mount's
+ * @values: what the rule gives
+ * @given:  bit N: enum path_option N is given
+ *
+ * Return: 0, -EINVAL with @ret_error set, or -ENOMEM.
+ */
+int options_path_check(const struct options *mount, const struct options *values, unsigned given,
+		       char **ret_error);
+
 #endif

@@ -60,7 +60,7 @@ static int refuse_conflict(const struct option_conflict *conflict, const struct 
 	return option_refuse(ret_error, "'%s' conflicts with '%s': %s", one, other, conflict->remedy);
 }
 
-static int check_conflicts(const struct options *options, option_mask given, char **ret_error)
+int option_check_conflicts(const struct options *options, option_mask given, char **ret_error)
 {
 	for (const struct option_conflict *conflict = option_conflicts; conflict->remedy != NULL;
 	     conflict++) {
@@ -84,7 +84,7 @@ static bool is_pending(const struct option_row *row, const struct options *optio
 	return false;
 }
 
-static int check_available(const struct option_row *row, const struct options *options, char **ret_error)
+int option_check_available(const struct option_row *row, const struct options *options, char **ret_error)
 {
 	if (!is_pending(row, options))
 		return 0;
@@ -99,9 +99,9 @@ static int check_available(const struct option_row *row, const struct options *o
 
 int options_check(const struct options *options, option_mask given, char **ret_error)
 {
-	int error = check_conflicts(options, given, ret_error);
+	int error = option_check_conflicts(options, given, ret_error);
 
 	for (size_t i = 0; i < OPTION_COUNT && error == 0; i++)
-		error = check_available(&option_rows[i], options, ret_error);
+		error = option_check_available(&option_rows[i], options, ret_error);
 	return error;
 }

@@ -10,6 +10,7 @@
  *   options_value.c  text to field and back
  *   options_check.c  conflicts and "not available yet"
  *   options_text.c   help, nearest match, error lines, options_describe()
+ *   options_rule.c   the options that a rule can give
  *   options.c        the command line and -o
  */
 
@@ -188,6 +189,12 @@ __attribute__((format(printf, 2, 3))) int option_refuse(char **ret_error, const 
 
 /** option_text_close() - end an open_memstream(); 0, or -ENOMEM when not all was written to it */
 int option_text_close(FILE *stream);
+
+/** option_check_available() - refuse one option that is "not available yet". Return: as options_check(). */
+int option_check_available(const struct option_row *row, const struct options *options, char **ret_error);
+
+/** option_check_conflicts() - the first half of options_check() */
+int option_check_conflicts(const struct options *options, option_mask given, char **ret_error);
 
 /* The candidate nearest to a mistyped word, found by feeding all of them to option_nearest_try(). */
 struct option_nearest {

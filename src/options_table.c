@@ -42,17 +42,17 @@ static const struct option_choice writes_choices[] = {
 
 static const struct option_choice advise_choices[] = {
 	{"normal", ADVISE_NORMAL, AVAILABLE},
-	{"random", ADVISE_RANDOM, PENDING},
-	{"sequential", ADVISE_SEQUENTIAL, PENDING},
-	{"willneed", ADVISE_WILLNEED, PENDING},
+	{"random", ADVISE_RANDOM, AVAILABLE},
+	{"sequential", ADVISE_SEQUENTIAL, AVAILABLE},
+	{"willneed", ADVISE_WILLNEED, AVAILABLE},
 	{NULL, 0, false},
 };
 
 static const struct option_choice preload_choices[] = {
 	{"off", PRELOAD_OFF, AVAILABLE},
-	{"async", PRELOAD_ASYNC, PENDING},
-	{"sync", PRELOAD_SYNC, PENDING},
-	{"populate", PRELOAD_POPULATE, PENDING},
+	{"async", PRELOAD_ASYNC, AVAILABLE},
+	{"sync", PRELOAD_SYNC, AVAILABLE},
+	{"populate", PRELOAD_POPULATE, AVAILABLE},
 	{NULL, 0, false},
 };
 
@@ -136,16 +136,16 @@ const struct option_row option_rows[OPTION_COUNT] = {
 	[OPTION_PRELOAD] = {"preload", KIND_CHOICE, AVAILABLE, .offset = FIELD(preload),
 			    .choices = preload_choices, .preset = "off",
 			    .meaning = "read pages ahead when a file is first mapped"},
-	[OPTION_HUGEPAGES] = {"hugepages", KIND_FLAG, PENDING, .offset = FIELD(hugepages), .preset = "off",
+	[OPTION_HUGEPAGES] = {"hugepages", KIND_FLAG, AVAILABLE, .offset = FIELD(hugepages), .preset = "off",
 			      .meaning = "ask for huge pages and align windows to them"},
-	[OPTION_MLOCK] = {"mlock", KIND_FLAG, PENDING, .offset = FIELD(mlock), .preset = "off",
+	[OPTION_MLOCK] = {"mlock", KIND_FLAG, AVAILABLE, .offset = FIELD(mlock), .preset = "off",
 			  .meaning = "keep windows' pages in RAM"},
-	[OPTION_IDLE] = {"idle", KIND_IDLE, PENDING, .offset = FIELD(idle_ms), .choices = idle_choices,
+	[OPTION_IDLE] = {"idle", KIND_IDLE, AVAILABLE, .offset = FIELD(idle_ms), .choices = idle_choices,
 			 .min = 1, .max = 365 * DAY_MS, .preset = "0",
 			 .meaning = "what happens to a window not touched for so long; 0: nothing"},
-	[OPTION_RULES] = {"rules", KIND_PATH, PENDING, .offset = FIELD(rules), .preset = "",
+	[OPTION_RULES] = {"rules", KIND_PATH, AVAILABLE, .offset = FIELD(rules), .preset = "",
 			  .preset_note = "none", .meaning = "file of policies per path"},
-	[OPTION_PROFILE] = {"profile", KIND_PATH, PENDING, .offset = FIELD(profile), .preset = "",
+	[OPTION_PROFILE] = {"profile", KIND_PATH, AVAILABLE, .offset = FIELD(profile), .preset = "",
 			    .preset_note = "none", .meaning = "residency to bring back at mount"},
 	[OPTION_CACHE] = {"cache", KIND_CHOICE, AVAILABLE, .offset = FIELD(cache), .choices = cache_choices,
 			  .preset = "auto",

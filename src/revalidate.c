@@ -3,6 +3,7 @@
 
 #include "file.h"
 #include "fs.h"
+#include "policy.h"
 #include "session.h"
 
 static void revalidate(struct fs *fs, struct inode *inode, uint64_t round)
@@ -11,7 +12,7 @@ static void revalidate(struct fs *fs, struct inode *inode, uint64_t round)
 	struct file *file = file_peek(inode);
 
 	/* A directory, or a file that another of its handles led to. */
-	if (file == NULL || file->checked == round)
+	if (file == NULL || file->checked == round || file_policy(file)->cache != CACHE_AUTO)
 		return;
 	file->checked = round;
 	if (inode_fd(fs, inode, FD_PATH, &use) == 0 && file_recheck(file, use.fd))

@@ -7,8 +7,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "control_pages.h"
 #include "file.h"
 #include "fs.h"
+#include "mapping/lock.h"
 #include "mapping/sync.h"
 
 static json_t *number(uint64_t value)
@@ -26,13 +28,13 @@ static json_t *window_counter(const struct fs *fs, enum window_counter which)
 	return number(tally_read(&fs->windows.tally, which));
 }
 
-static json_t *describe_options(const struct fs *fs)
+static json_t *describe_options(const struct options *options)
 {
 	json_t *object = json_object();
 	const char *name;
 	char *value;
 
-	for (size_t i = 0; (name = options_describe(&fs->options, i, &value)) != NULL; i++) {
+	for (size_t i = 0; (name = options_describe(options, i, &value)) != NULL; i++) {
 		json_object_set_new(object, name, json_string(value));
 		free(value);
 	}
@@ -49,6 +51,7 @@ static json_t *describe_windows(struct fs *fs)
 	pthread_mutex_unlock(&fs->windows.lock);
 	json_object_set_new(object, "count", number(count));
 	json_object_set_new(object, "bytes", number((uint64_t)MAX(atomic_load(&fs->windows.inside), 0)));
+	json_object_set_new(object, "locked", number((uint64_t)MAX(atomic_load(&fs->windows.locked), 0)));
 	json_object_set_new(object, "hits", window_counter(fs, WINDOW_HITS));
 	json_object_set_new(object, "misses", window_counter(fs, WINDOW_MISSES));
 	json_object_set_new(object, "evictions", window_counter(fs, WINDOW_EVICTIONS));
@@ -70,7 +73,7 @@ char *stats_mount(struct fs *fs)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	json_object_set_new(root, "version", json_string(MEMMAPFS_VERSION));
-	json_object_set_new(root, "options", describe_options(fs));
+	json_object_set_new(root, "options", describe_options(&fs->options));
 	json_object_set_new(root, "uptime_s", number((uint64_t)(now.tv_sec - fs->started.tv_sec)));
 	json_object_set_new(root, "inodes", number(atomic_load(&fs->inodes.count)));
 	json_object_set_new(root, "handles", number(atomic_load(&fs->handle_table.count)));
@@ -131,27 +134,89 @@ static uint64_t file_size(struct fs *fs, struct inode *inode)
 	return (uint64_t)info.st_size;
 }
 
+/* What holds for the file now, or would if it were opened. */
+static const struct policy *policy_now(struct fs *fs, struct inode *inode)
+{
+	struct file *file = file_peek(inode);
+	bool known;
+
+	return file != NULL ? file_policy(file) : policy_of_inode(fs, inode, &known);
+}
+
+static json_t *text_and_free(char *text)
+{
+	json_t *string = json_string(text == NULL ? "?" : text);
+
+	free(text);
+	return string;
+}
+
+/* The options that rules decided, each with the rule. */
+static json_t *describe_rules(struct fs *fs, const struct policy *policy)
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 0; i < PATH_OPTIONS; i++) {
+		if (policy->lines[i] != 0)
+			json_object_set_new(object, options_path_name((enum path_option)i),
+					    text_and_free(policy_rule(fs, policy, (enum path_option)i)));
+	}
+	return object;
+}
+
+char *stats_explain(struct fs *fs, struct inode *inode)
+{
+	const struct policy *policy = policy_now(fs, inode);
+	json_t *root = json_object(), *object = json_object(), *rules = describe_rules(fs, policy);
+	char *value, *text, *path = policy_path(fs, inode);
+	struct options options;
+	const char *name;
+
+	policy_options(fs, policy, &options);
+	for (size_t i = 0; (name = options_describe(&options, i, &value)) != NULL; i++) {
+		json_t *rule = json_object_get(rules, name), *one = json_object();
+
+		json_object_set_new(one, "value", text_and_free(value));
+		json_object_set_new(one, "from",
+				    rule != NULL ? json_incref(rule) : json_string("mount options"));
+		json_object_set_new(object, name, one);
+	}
+	json_object_set_new(root, "path", path == NULL ? json_null() : json_string(path));
+	json_object_set_new(root, "policy", object);
+	free(path);
+	json_decref(rules);
+	text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	json_decref(root);
+	return text;
+}
+
 char *stats_file(struct fs *fs, struct inode *inode)
 {
-	json_t *root = json_object(), *policy = describe_options(fs);
+	const struct policy *policy = policy_now(fs, inode);
 	struct file *file = file_peek(inode);
-	uint64_t mapped = 0, resident = 0, dirty = 0, errors = 0;
+	uint64_t mapped = 0, resident = 0, dirty = 0, locked = 0, errors = 0;
+	json_t *root = json_object();
+	struct options options;
 	size_t windows = 0;
 	char *text;
 
+	policy_options(fs, policy, &options);
 	if (file != NULL) {
 		mapping_usage(&file->mapping, &windows, &mapped);
 		resident = mapping_resident(&file->mapping, file_size(fs, inode));
 		dirty = mapping_dirty_bytes(&file->mapping);
+		locked = mapping_locked(&file->mapping);
 		errors = atomic_load(&file->error_sequence);
 	}
-	json_object_set_new(root, "policy", policy);
-	json_object_set_new(root, "rule", json_string("mount options"));
+	json_object_set_new(root, "policy", describe_options(&options));
+	json_object_set_new(root, "rule", text_and_free(policy_last_rule(fs, policy)));
+	json_object_set_new(root, "rules", describe_rules(fs, policy));
+	json_object_set_new(root, "advice", text_and_free(control_get_advice(fs, inode)));
 	json_object_set_new(root, "windows", number(windows));
 	json_object_set_new(root, "mapped", number(mapped));
 	json_object_set_new(root, "resident", number(resident));
 	json_object_set_new(root, "dirty", number(dirty));
-	json_object_set_new(root, "locked", number(0));
+	json_object_set_new(root, "locked", number(locked));
 	json_object_set_new(root, "sync_errors", number(errors));
 	json_object_set_new(root, "lost", describe_lost(file));
 	text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);

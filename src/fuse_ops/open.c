@@ -9,6 +9,7 @@
 #include "fuse_ops/ops.h"
 #include "log.h"
 #include "mapping/sync.h"
+#include "pager.h"
 #include "session.h"
 #include "sync.h"
 
@@ -33,7 +34,7 @@ static int set_cache_flags(fuse_req_t req, struct file *file, bool created, int 
 {
 	enum cache_verdict verdict;
 
-	switch (op_fs(req)->options.cache) {
+	switch (file_policy(file)->cache) {
 	case CACHE_NONE:
 		fi->direct_io = 1;
 		break;
@@ -96,12 +97,14 @@ int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fus
 	if (result < 0)
 		return result;
 	inode_ref(inode);
+	pager_apply(fs, inode, file);
 	/* An opener first: from here on nobody lets the descriptor for writing go. */
 	file_open(file, handle);
 	atomic_fetch_add(&fs->writers, writes(fi->flags));
 	if (created != NULL && writes(fi->flags)) {
 		struct fd_use use;
 
+		pager_descriptor(inode, *created);
 		fd_slot_fill(&fs->fds, &inode->slots[FD_WRITE], inode, FD_WRITE, *created, &use);
 		fd_use_end(&use);
 		*created = -1;

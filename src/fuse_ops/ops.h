@@ -89,15 +89,39 @@ void op_locks_release(struct file *file, uint64_t owner);
 /** ops_cancel_waits() - end every wait for a lock and return when none is left */
 void ops_cancel_waits(struct fs *fs);
 
-/* Reserved attributes: user.memmapfs.*, answered by the daemon; see control.c. */
+/* Reserved attributes, user.memmapfs.*, and commands: answered by the daemon; see control.h. */
 bool control_is_reserved(const char *name);
 
-/** control_get() - the value of a reserved attribute: malloc'ed. Return: its length or -errno. */
-ssize_t control_get(struct fs *fs, struct inode *inode, const char *name, char **ret_value);
+/** control_attribute() - the value of a reserved attribute: malloc'ed. Return: its length or -errno. */
+ssize_t control_attribute(struct fs *fs, struct inode *inode, const char *name, char **ret_value);
 
-/** control_set() - set a reserved attribute. Return: 0 or -errno. */
-int control_set(struct fs *fs, struct inode *inode, const char *name, const char *value, size_t size,
-		uid_t uid);
+/** control_set_attribute() - set a reserved attribute; answers the request */
+void control_set_attribute(fuse_req_t req, struct inode *inode, const char *name, const char *value,
+			   size_t size);
+
+/**
+ * control_reply - answers a request that was submitted, exactly once
+ * @result: of control_run()
+ * @text:   its reply, borrowed; may be NULL
+ *
+ * May run in another thread than the one that submitted: request_current() is not the request there.
+ */
+typedef void control_reply(fuse_req_t req, int result, const char *text);
+
+/**
+ * control_submit() - have a command of control.h run, here or in a thread of its own, and answered
+ * @inode:    of the request; borrowed, the command takes a reference if it outlives the call
+ * @name:     the command; copied
+ * @value:    @size bytes, without a zero at the end; copied
+ * @may_read: the caller may read the file
+ * @reply:    called once, before or after the call returns
+ */
+void control_submit(fuse_req_t req, struct inode *inode, const char *name, const char *value, size_t size,
+		    bool may_read, control_reply *reply);
+
+/** control_ioctl() - a request by CONTROL_IOCTL of control_protocol.h; answers it */
+void control_ioctl(fuse_req_t req, struct inode *inode, const struct fuse_file_info *fi, const void *in,
+		   size_t in_size, size_t out_size);
 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_forget(fuse_req_t req, fuse_ino_t nodeid, uint64_t lookups);

@@ -15,11 +15,12 @@
 #include "fuse_ops/ops.h"
 #include "log.h"
 #include "mapping/guard.h"
+#include "pager.h"
 #include "sync.h"
 
 static bool stores_to_windows(const struct open_file *open)
 {
-	switch (open->fs->options.writes) {
+	switch (file_policy(open->file)->writes) {
 	case WRITES_PWRITE:
 		return false;
 	case WRITES_WINDOW:
@@ -175,6 +176,7 @@ void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, 
 	put = write_file(req, &open, data, size, (uint64_t)offset, fi);
 	if (put > 0) {
 		extent = written_extent(&open, fi, (uint64_t)offset, (uint64_t)put);
+		pager_written(open.file, extent.end);
 		result = sync_written(open.fs, open.inode, open.file, extent.start, extent.end - extent.start,
 				      now);
 		if (now && result == 0)
@@ -188,5 +190,6 @@ void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, 
 	}
 	fs_count(open.fs, IO_WRITES, 1);
 	fs_count(open.fs, IO_WRITE_BYTES, (uint64_t)put);
+	file_count_io(open.file, (uint64_t)put, true);
 	fuse_reply_write(req, (size_t)put);
 }

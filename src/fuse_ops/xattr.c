@@ -53,7 +53,7 @@ void op_getxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, size_t siz
 	if (inode == NULL)
 		return;
 	if (control_is_reserved(name)) {
-		length = control_get(op_fs(req), inode, name, &reserved);
+		length = control_attribute(op_fs(req), inode, name, &reserved);
 		reply_value(req, reserved, length, size);
 		return;
 	}
@@ -127,8 +127,7 @@ void op_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char
 	if (inode == NULL)
 		return;
 	if (control_is_reserved(name)) {
-		result = control_set(fs, inode, name, value, size, fuse_req_ctx(req)->uid);
-		fuse_reply_err(req, -result);
+		control_set_attribute(req, inode, name, value, size);
 		return;
 	}
 	if (!op_changes(req))

@@ -14,10 +14,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "mapping/advice.h"
+#include "mapping/lock.h"
 #include "mapping/windows.h"
 
 #define TABLE_SLOTS_MIN 4
-#define RESIDENCY_CHUNK ((size_t)4096) /* pages asked of one mincore(2) */
 
 /* Open addressing. A slot is a hint: it may name a window that has died or serves another mapping. */
 struct window_table {
@@ -38,6 +39,7 @@ void mapping_fini(struct mapping *mapping)
 {
 	struct window_table *table;
 
+	locks_clear_locked(mapping);
 	mapping_drop(mapping, false);
 	table = atomic_load(&mapping->table);
 	while (table != NULL) {
@@ -89,10 +91,11 @@ static struct window *table_pin(struct mapping *mapping, uint64_t index)
 static bool window_serves(const struct window *window, const struct window_source *source, uint64_t offset)
 {
 	return offset - window->offset < window->length && (!source->shared || window->shared) &&
+	       (source->quiet || !atomic_load_explicit(&window->fresh, memory_order_relaxed)) &&
 	       (!source->store || atomic_load_explicit(&window->storable, memory_order_acquire));
 }
 
-static void window_count_inside(struct window *window, uint64_t size)
+void window_count_inside(struct window *window, uint64_t size)
 {
 	uint64_t inside = size <= window->offset ? 0 : MIN(size - window->offset, window->length);
 	uint64_t before = atomic_exchange_explicit(&window->inside, inside, memory_order_relaxed);
@@ -106,10 +109,13 @@ static void pin_bytes(struct window *window, const struct window_source *source,
 	size_t skip = (size_t)(offset - window->offset);
 	uint64_t inside = atomic_load_explicit(&window->inside, memory_order_relaxed);
 
-	if (source->size > window->offset + inside && inside < window->length)
+	if (source->size > window->offset + inside && inside < window->length) {
 		window_count_inside(window, source->size);
-	if (!atomic_load_explicit(&window->touched, memory_order_relaxed))
-		atomic_store_explicit(&window->touched, true, memory_order_relaxed);
+		if (mapping_wants_locks(atomic_load(&window->owner)))
+			paging_due(atomic_load(&window->owner));
+	}
+	if (atomic_load_explicit(&window->touched, memory_order_relaxed) != TOUCHED)
+		atomic_store_explicit(&window->touched, TOUCHED, memory_order_relaxed);
 	ret_pin->window = window;
 	ret_pin->bytes = window->bytes + skip;
 	ret_pin->length = MIN(length, window->length - skip);
@@ -233,14 +239,45 @@ static int table_insert_locked(struct mapping *mapping, struct window *window, u
 	return result;
 }
 
+/*
+ * mmap(2) where an address and the offset that it shows lie alike in their huge pages: otherwise no entry of
+ * the page tables can map a whole one.
+ */
+static void *map_aligned(const struct window_source *source, uint64_t start, size_t length, int protection,
+			 size_t huge)
+{
+	unsigned char *reserved, *bytes;
+	void *mapped;
+	size_t before;
+
+	reserved = mmap(NULL, length + huge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (reserved == MAP_FAILED)
+		return mmap(NULL, length, protection, MAP_SHARED, source->fd, (off_t)start);
+	before = (size_t)((start - (uintptr_t)reserved) & (huge - 1));
+	bytes = reserved + before;
+	mapped = mmap(bytes, length, protection, MAP_SHARED | MAP_FIXED, source->fd, (off_t)start);
+	if (mapped == MAP_FAILED) {
+		int error = errno;
+
+		munmap(reserved, length + huge);
+		errno = error;
+		return MAP_FAILED;
+	}
+	if (before > 0)
+		munmap(reserved, before);
+	munmap(bytes + length, huge - before);
+	return mapped;
+}
+
 /* mmap(2), and once more for each window that can be let go when there is no room. */
 static int map_bytes(struct window_cache *cache, const struct window_source *source, uint64_t start,
-		     size_t length, unsigned char **ret_bytes)
+		     size_t length, size_t huge, unsigned char **ret_bytes)
 {
 	int protection = PROT_READ | (source->store ? PROT_WRITE : 0);
 
 	for (;;) {
-		void *bytes = mmap(NULL, length, protection, MAP_SHARED, source->fd, (off_t)start);
+		void *bytes = huge > 0 ? map_aligned(source, start, length, protection, huge)
+				       : mmap(NULL, length, protection, MAP_SHARED, source->fd, (off_t)start);
 		int error = errno;
 
 		if (bytes != MAP_FAILED) {
@@ -253,9 +290,10 @@ static int map_bytes(struct window_cache *cache, const struct window_source *sou
 }
 
 static int window_map_locked(struct mapping *mapping, const struct window_source *source, uint64_t index,
-			     uint64_t offset, struct window **ret_window)
+			     uint64_t offset, struct window **ret_window, struct paging_refusal *ret_refusal)
 {
 	struct window_cache *cache = mapping->cache;
+	size_t huge = advice_wants_huge(mapping) > 0 ? cache->huge_size : 0;
 	struct window *window;
 	uint64_t start, length;
 	int result;
@@ -266,7 +304,7 @@ static int window_map_locked(struct mapping *mapping, const struct window_source
 	result = window_reserve(cache, (size_t)length, &window);
 	if (result < 0)
 		return result;
-	result = map_bytes(cache, source, start, (size_t)length, &window->bytes);
+	result = map_bytes(cache, source, start, (size_t)length, huge, &window->bytes);
 	if (result < 0) {
 		window_unreserve(cache, (size_t)length, window);
 		return result;
@@ -276,7 +314,10 @@ static int window_map_locked(struct mapping *mapping, const struct window_source
 	window->shared = source->writable;
 	atomic_store_explicit(&window->inside, 0, memory_order_relaxed);
 	atomic_store_explicit(&window->storable, source->store, memory_order_relaxed);
-	atomic_store_explicit(&window->touched, false, memory_order_relaxed);
+	atomic_store_explicit(&window->touched, 0, memory_order_relaxed);
+	atomic_store_explicit(&window->fresh, true, memory_order_relaxed);
+	atomic_store_explicit(&window->read_ahead, false, memory_order_relaxed);
+	atomic_store_explicit(&window->locked, 0, memory_order_relaxed);
 	result = table_insert_locked(mapping, window, index);
 	if (result < 0) {
 		munmap(window->bytes, window->length);
@@ -285,28 +326,47 @@ static int window_map_locked(struct mapping *mapping, const struct window_source
 	}
 	/* The table names it already; it is dead until its identity and the pin are in place. */
 	window_publish(window, mapping, index);
+	window_count_inside(window, source->size);
+	paging_begin_locked(mapping, window, ret_refusal);
 	*ret_window = window;
 	return 0;
 }
 
-static int mapping_pin_slow(struct mapping *mapping, const struct window_source *source, uint64_t index,
-			    uint64_t offset, struct window **ret_window)
+static int find_or_map_locked(struct mapping *mapping, const struct window_source *source, uint64_t index,
+			      uint64_t offset, struct window **ret_window, struct paging_refusal *ret_refusal)
 {
+	struct window_source quiet = *source;
 	struct window *window;
 
-	LOCK_SCOPE(&mapping->lock);
+	quiet.quiet = true;
 	window = table_pin(mapping, index);
 	if (window != NULL && source->store && window->shared &&
 	    !atomic_load_explicit(&window->storable, memory_order_relaxed) &&
 	    mprotect(window->bytes, window->length, PROT_READ | PROT_WRITE) == 0)
 		atomic_store_explicit(&window->storable, true, memory_order_release);
-	if (window != NULL && window_serves(window, source, offset)) {
+	if (window != NULL && window_serves(window, &quiet, offset)) {
 		*ret_window = window;
 		return 0;
 	}
 	if (window != NULL)
 		window_replace(window);
-	return window_map_locked(mapping, source, index, offset, ret_window);
+	return window_map_locked(mapping, source, index, offset, ret_window, ret_refusal);
+}
+
+static int mapping_pin_slow(struct mapping *mapping, const struct window_source *source, uint64_t index,
+			    uint64_t offset, struct window **ret_window)
+{
+	struct paging_refusal refusal = {0};
+	int result;
+
+	pthread_mutex_lock(&mapping->lock);
+	result = find_or_map_locked(mapping, source, index, offset, ret_window, &refusal);
+	pthread_mutex_unlock(&mapping->lock);
+	paging_refused(mapping, &refusal);
+	if (result == 0 && !source->quiet &&
+	    atomic_exchange_explicit(&(*ret_window)->fresh, false, memory_order_relaxed))
+		paging_settle(mapping, source, *ret_window);
+	return result;
 }
 
 int mapping_pin(struct mapping *mapping, const struct window_source *source, uint64_t offset, size_t length,
@@ -331,11 +391,7 @@ int mapping_pin(struct mapping *mapping, const struct window_source *source, uin
 	return 0;
 }
 
-/*
- * The living windows of a mapping, one a call, pinned; the slot to go on from is kept in @slot.
- * mapping->lock is held, so none is added meanwhile; the eviction may take one that is not pinned.
- */
-static struct window *next_window_locked(struct mapping *mapping, size_t *slot)
+struct window *mapping_next_locked(struct mapping *mapping, size_t *slot)
 {
 	struct window_table *table = atomic_load_explicit(&mapping->table, memory_order_relaxed);
 
@@ -359,15 +415,22 @@ static struct window *next_window_locked(struct mapping *mapping, size_t *slot)
 void mapping_drop(struct mapping *mapping, bool shared_only)
 {
 	struct window *window;
+	bool unlocked = false;
 	size_t slot = 0;
 
-	LOCK_SCOPE(&mapping->lock);
-	while ((window = next_window_locked(mapping, &slot)) != NULL) {
-		if (!shared_only || window->shared)
-			window_replace(window);
-		else
+	pthread_mutex_lock(&mapping->lock);
+	while ((window = mapping_next_locked(mapping, &slot)) != NULL) {
+		if (shared_only && !window->shared) {
 			window_unpin(&(struct window_pin){.window = window});
+			continue;
+		}
+		unlocked |= atomic_load(&window->locked) > 0;
+		window_replace(window);
 	}
+	pthread_mutex_unlock(&mapping->lock);
+	/* What is to stay in memory is mapped and locked again. */
+	if (unlocked && mapping_wants_locks(mapping))
+		paging_due(mapping);
 }
 
 void mapping_resized(struct mapping *mapping, uint64_t size)
@@ -376,8 +439,12 @@ void mapping_resized(struct mapping *mapping, uint64_t size)
 	size_t slot = 0;
 
 	LOCK_SCOPE(&mapping->lock);
-	while ((window = next_window_locked(mapping, &slot)) != NULL) {
+	while ((window = mapping_next_locked(mapping, &slot)) != NULL) {
+		bool shrinks = size < window->offset + atomic_load(&window->inside);
+
 		window_count_inside(window, size);
+		if (shrinks && atomic_load(&window->locked) > 0)
+			window_lock_locked(mapping, window, true);
 		window_unpin(&(struct window_pin){.window = window});
 	}
 }
@@ -390,44 +457,9 @@ void mapping_usage(struct mapping *mapping, size_t *ret_windows, uint64_t *ret_i
 	*ret_windows = 0;
 	*ret_inside = 0;
 	LOCK_SCOPE(&mapping->lock);
-	while ((window = next_window_locked(mapping, &slot)) != NULL) {
+	while ((window = mapping_next_locked(mapping, &slot)) != NULL) {
 		*ret_windows += 1;
 		*ret_inside += atomic_load_explicit(&window->inside, memory_order_relaxed);
 		window_unpin(&(struct window_pin){.window = window});
-	}
-}
-
-static uint64_t window_resident(const struct window *window, uint64_t size)
-{
-	unsigned char pages[RESIDENCY_CHUNK];
-	uint64_t resident = 0;
-	size_t inside = size <= window->offset ? 0 : (size_t)MIN(size - window->offset, window->length);
-
-	for (size_t at = 0; at < inside; at += RESIDENCY_CHUNK * page_size()) {
-		size_t length = MIN(inside - at, RESIDENCY_CHUNK * page_size());
-
-		if (mincore(window->bytes + at, length, pages) < 0)
-			continue;
-		for (size_t i = 0; i * page_size() < length; i++)
-			resident += pages[i] & 1 ? page_size() : 0;
-	}
-	return resident;
-}
-
-uint64_t mapping_resident(struct mapping *mapping, uint64_t size)
-{
-	uint64_t resident = 0;
-	size_t slot = 0;
-
-	for (;;) {
-		struct window_pin pin = {0};
-
-		pthread_mutex_lock(&mapping->lock);
-		pin.window = next_window_locked(mapping, &slot);
-		pthread_mutex_unlock(&mapping->lock);
-		if (pin.window == NULL)
-			return resident;
-		resident += window_resident(pin.window, size);
-		window_unpin(&pin);
 	}
 }

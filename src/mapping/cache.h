@@ -23,15 +23,28 @@
 #include "mapping/errnos.h"
 #include "util.h"
 
+struct extent_list;
 struct mapping;
+struct paging;
 struct window_table;
+
+/* A hint that divides a window's mapping in two takes a map slot; a file may have so many of them. */
+#define WINDOW_SPLITS 64
+
+/* Who looked at window->touched since it was set. */
+#define TOUCHED_FOR_EVICTION 1u
+#define TOUCHED_FOR_IDLE 2u
+#define TOUCHED (TOUCHED_FOR_EVICTION | TOUCHED_FOR_IDLE)
 
 struct window {
 	struct window_cache *cache; /* constant for the life of the struct */
 	_Atomic uint32_t state;	    /* pins, and WINDOW_DEAD; the flag is set under cache->lock only */
-	_Atomic bool touched;	    /* pinned since the eviction last passed by */
+	_Atomic uint8_t touched;    /* TOUCHED_*: pinned since these last passed by */
 	_Atomic bool storable;	    /* mapped PROT_WRITE too; protected by owner->lock for writing */
+	_Atomic bool fresh;	    /* nobody has asked for its bytes yet: they are not read ahead */
+	_Atomic bool read_ahead;    /* mapping_work() is to read it ahead */
 	_Atomic uint64_t inside;    /* mapped bytes that lie inside the file, as last seen */
+	_Atomic uint64_t locked;    /* bytes locked in memory; written under owner->lock */
 	_Atomic(struct mapping *) owner;
 	_Atomic uint64_t index;
 	/* constant from publication to the last unpin */
@@ -42,15 +55,33 @@ struct window {
 	/* protected by cache->lock */
 	struct window *lru_next, *lru_previous;
 	struct window *all_next; /* every struct ever allocated */
+	uint64_t touched_ms;	 /* when window_cache_idle() last found it touched */
+	bool cold;		 /* it was made cold since */
+};
+
+/* Told by mapping/ of what it cannot do itself; called with no lock of mapping/ held. */
+struct window_hooks {
+	/* There is something for mapping_work(). */
+	void (*due)(struct mapping *mapping);
+	/* The kernel refused what the policy asks for; @error is positive. */
+	void (*refused)(struct mapping *mapping, enum mapping_call call, int error);
+};
+
+/* Asked by whatever takes long whether it should end; @asked may be NULL. */
+struct mapping_stop {
+	bool (*asked)(void *context);
+	void *context;
 };
 
 enum window_counter { WINDOW_HITS, WINDOW_MISSES, WINDOW_EVICTIONS, WINDOW_COUNTERS };
 
 struct window_cache {
 	/* constant after window_cache_init() */
-	uint64_t window_size; /* bytes, or UINT64_MAX to map each file whole */
-	uint64_t max_mapped;  /* bytes of address space; 0 for no limit */
-	size_t max_windows;   /* half of vm.max_map_count */
+	uint64_t window_size;	   /* bytes, or UINT64_MAX to map each file whole */
+	uint64_t max_mapped;	   /* bytes of address space; 0 for no limit */
+	size_t max_windows;	   /* half of vm.max_map_count */
+	size_t huge_size;	   /* bytes of a huge page; 0 where there are none */
+	struct window_hooks hooks; /* each NULL where nobody wants to know; set before the first mapping */
 
 	pthread_mutex_t lock;
 	struct window lru;     /* protected by lock; head of the ring, most recently mapped first */
@@ -60,16 +91,24 @@ struct window_cache {
 	uint64_t mapped;       /* protected by lock; their bytes of address space */
 
 	_Atomic int64_t inside; /* bytes inside files, of all windows */
+	_Atomic int64_t locked; /* bytes locked in memory, of all windows */
 	struct tally tally;	/* enum window_counter */
 	struct mapping_said said;
 };
 
-/* The windows of one file. 80 bytes; tables and dirty sets are allocated when there is something to hold. */
+/* The windows of one file. 112 bytes; what not every file needs is allocated when there is something to hold. */
 struct mapping {
 	struct window_cache *cache;
 	pthread_mutex_t lock;
-	_Atomic(struct window_table *) table; /* written under lock; hints, verified by the reader */
-	struct dirty_set *dirty;	      /* protected by lock; NULL while nothing is dirty */
+	_Atomic(struct window_table *) table;  /* written under lock; hints, verified by the reader */
+	struct dirty_set *dirty;	       /* protected by lock; NULL while nothing is dirty */
+	_Atomic(const struct paging *) paging; /* written under lock; NULL: no policy */
+	_Atomic(struct extent_list *) to_lock; /* written and read under lock, but for "is there one?" */
+	_Atomic uint8_t advice_set;	       /* an enum advice + 1 that somebody set; 0: the policy's */
+	_Atomic uint8_t huge_set;	       /* ADVICE_HUGEPAGE or ADVICE_NOHUGEPAGE + 1, as above */
+	uint8_t splits;			       /* protected by lock; of the mappings there are, at most */
+	_Atomic bool read_ahead;	       /* mapping_work() is to read the whole file ahead */
+	_Atomic bool preloaded;		       /* that was asked for since the file was first mapped */
 };
 
 /* What the caller knows of the file it wants mapped bytes of. */
@@ -79,6 +118,7 @@ struct window_source {
 	bool growing;  /* somebody has the file open for writing: map past its end */
 	bool shared;   /* insist on a window that msync(2) works on; needs writable */
 	bool store;    /* the bytes will be stored to; needs writable */
+	bool quiet;    /* not for the bytes' sake: nothing is read ahead for this */
 	uint64_t size; /* of the file, in bytes */
 };
 
@@ -132,6 +172,8 @@ void window_unpin(struct window_pin *pin);
 /**
  * mapping_drop() - let windows go; pinned ones go with their last pin
  * @shared_only: only those mapped from a descriptor open for writing, so that the file can be executed
+ *
+ * What the policy or a user wants locked is mapped again by mapping_work(), which becomes due.
  *
  * Locks: mapping->lock, cache->lock.
  */

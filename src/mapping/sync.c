@@ -50,6 +50,7 @@ int mapping_msync(struct mapping *mapping, const struct window_source *source, c
 	uint64_t at = page_round_down(extent->start);
 
 	shared.shared = true;
+	shared.quiet = true;
 	while (at < end) {
 		struct window_pin pin = {0};
 		size_t length;

@@ -26,9 +26,24 @@ static size_t window_limit(void)
 	return maps / 2 > 16 ? maps / 2 : 16;
 }
 
+/* Bytes that one entry of the page tables' second level maps. */
+static size_t huge_page_size(void)
+{
+	unsigned long size = 0;
+	FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", "re");
+
+	if (file == NULL)
+		return 0;
+	if (fscanf(file, "%lu", &size) != 1 || (size & (size - 1)) != 0 || size <= page_size())
+		size = 0;
+	fclose(file);
+	return size;
+}
+
 int window_cache_init(struct window_cache *cache, uint64_t window_size, uint64_t max_mapped)
 {
 	memset(cache, 0, sizeof(*cache));
+	cache->huge_size = huge_page_size();
 	cache->window_size = window_size;
 	cache->max_mapped = max_mapped;
 	cache->max_windows = window_limit();
@@ -60,12 +75,13 @@ static void lru_insert_locked(struct window_cache *cache, struct window *window)
 }
 
 /* The window is dead and unpinned: nobody else touches it. */
-static void window_bury(struct window *window)
+void window_bury(struct window *window)
 {
 	struct window_cache *cache = window->cache;
 
 	munmap(window->bytes, window->length);
 	atomic_fetch_sub(&cache->inside, (int64_t)atomic_load(&window->inside));
+	atomic_fetch_sub(&cache->locked, (int64_t)atomic_exchange(&window->locked, 0));
 	LOCK_SCOPE(&cache->lock);
 	cache->count--;
 	cache->mapped -= window->length;
@@ -82,26 +98,35 @@ static void window_kill_locked(struct window *window)
 	lru_remove_locked(window);
 }
 
+bool window_take_locked(struct window *window)
+{
+	uint32_t unpinned = 0;
+
+	if (!atomic_compare_exchange_strong(&window->state, &unpinned, WINDOW_DEAD))
+		return false;
+	lru_remove_locked(window);
+	return true;
+}
+
 /*
  * Takes the least recently used unpinned window out of the cache, or returns NULL. A window touched
- * since the last pass gets a second chance.
+ * since the last pass gets a second chance; one with locked pages stays: they are to be in memory.
  */
 static struct window *evict_one_locked(struct window_cache *cache)
 {
 	for (size_t tries = 2 * cache->count + 1; tries > 0; tries--) {
 		struct window *window = cache->lru.lru_previous;
-		uint32_t unpinned = 0;
 
 		if (window == &cache->lru)
 			return NULL;
-		if (atomic_exchange_explicit(&window->touched, false, memory_order_relaxed) ||
-		    !atomic_compare_exchange_strong(&window->state, &unpinned, WINDOW_DEAD)) {
-			lru_remove_locked(window);
-			lru_insert_locked(cache, window);
-			continue;
-		}
+		if (!(atomic_fetch_and_explicit(&window->touched, (uint8_t)~TOUCHED_FOR_EVICTION,
+						memory_order_relaxed) &
+		      TOUCHED_FOR_EVICTION) &&
+		    atomic_load_explicit(&window->locked, memory_order_relaxed) == 0 &&
+		    window_take_locked(window))
+			return window;
 		lru_remove_locked(window);
-		return window;
+		lru_insert_locked(cache, window);
 	}
 	return NULL;
 }

@@ -2,7 +2,10 @@
 #ifndef MEMMAPFS_MAPPING_WINDOWS_H
 #define MEMMAPFS_MAPPING_WINDOWS_H
 
-/* What windows.c, which keeps all windows, offers cache.c, which finds them by file and offset. */
+/*
+ * What the files of mapping/ offer each other: windows.c, which keeps all windows, cache.c, which finds them
+ * by file and offset, and paging.c, advice.c and lock.c, which apply the policy.
+ */
 
 #include "mapping/cache.h"
 
@@ -31,5 +34,75 @@ bool window_try_pin(struct window *window);
 
 /** window_replace() - the window, pinned by the caller, goes with its last pin; ends the caller's */
 void window_replace(struct window *window);
+
+/** window_take_locked() - take a window out of the cache if nobody has it pinned; then window_bury() it */
+bool window_take_locked(struct window *window);
+
+/** window_bury() - unmap a window that was taken. Locks: cache->lock. */
+void window_bury(struct window *window);
+
+/** window_count_inside() - the file has @size bytes now: count the window's bytes inside it anew */
+void window_count_inside(struct window *window, uint64_t size);
+
+/**
+ * mapping_next_locked() - the living windows of a mapping, one a call, pinned
+ * @slot: 0 to begin with; where to go on
+ *
+ * mapping->lock is held, so none is added meanwhile; the eviction may take one that is not pinned.
+ */
+struct window *mapping_next_locked(struct mapping *mapping, size_t *slot);
+
+/* What the kernel refused while mapping->lock was held, to be told afterwards. */
+struct paging_refusal {
+	int error; /* positive; 0: nothing was refused */
+	enum mapping_call call;
+};
+
+/** paging_begin_locked() - a window was mapped: do what is quick of its policy */
+void paging_begin_locked(struct mapping *mapping, struct window *window, struct paging_refusal *ret_refusal);
+
+/**
+ * paging_settle() - somebody wants a window's bytes for the first time: do, or have done, the rest
+ *
+ * Locks:  none held; the window is pinned.
+ * Blocks: where the policy says that pages are waited for.
+ */
+void paging_settle(struct mapping *mapping, const struct window_source *source, struct window *window);
+
+/** paging_refused() - tell of a refusal, if there is one. Locks: none held. */
+void paging_refused(struct mapping *mapping, const struct paging_refusal *refusal);
+
+/** paging_due() - have mapping_work() called. Locks: none of mapping/ held. */
+void paging_due(struct mapping *mapping);
+
+/**
+ * window_lock_locked() - lock what is to be locked of a window
+ * @unlock: something no longer is
+ *
+ * Return: 0 or the first -errno of mlock2(2); what was locked before and still is to be, is.
+ */
+int window_lock_locked(struct mapping *mapping, struct window *window, bool unlock);
+
+/** locks_add_locked() - note what is to be locked; pages. Return: 0 or -ENOMEM. */
+int locks_add_locked(struct mapping *mapping, uint64_t start, uint64_t end);
+
+/** locks_clear_locked() - nothing is to be locked any more */
+void locks_clear_locked(struct mapping *mapping);
+
+/**
+ * populate() - have mapped bytes in memory
+ * @bytes: of a pinned window, page-aligned
+ *
+ * Return: 0, -EINTR when stopped, or -EFAULT where a page cannot appear.
+ */
+int populate(unsigned char *bytes, size_t length, const struct mapping_stop *stop);
+
+/** read_ahead() - have the kernel begin to read; returns when it has, or when stopped: then -EINTR */
+int read_ahead(int fd, uint64_t offset, uint64_t length, const struct mapping_stop *stop);
+
+static inline bool stop_asked(const struct mapping_stop *stop)
+{
+	return stop != NULL && stop->asked != NULL && stop->asked(stop->context);
+}
 
 #endif

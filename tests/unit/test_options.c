@@ -532,19 +532,6 @@ START_TEST(what_is_not_built_yet_says_so)
 {
 	refuse("mode=cow", "'mode=cow' is not available yet");
 	refuse("mode=cow,layer=/l", "'mode=cow' is not available yet");
-	refuse("advise=random", "'advise=random' is not available yet");
-	refuse("advise=sequential", "'advise=sequential' is not available yet");
-	refuse("advise=willneed", "'advise=willneed' is not available yet");
-	refuse("preload=async", "'preload=async' is not available yet");
-	refuse("preload=sync", "'preload=sync' is not available yet");
-	refuse("preload=populate", "'preload=populate' is not available yet");
-	refuse("hugepages", "'hugepages' is not available yet");
-	refuse("mlock", "'mlock' is not available yet");
-	refuse("idle=30s:cold", "'idle=30s:cold' is not available yet");
-	refuse("idle=5m:pageout", "'idle=5m:pageout' is not available yet");
-	refuse("idle=10m:unmap", "'idle=10m:unmap' is not available yet");
-	refuse("rules=/etc/r", "'rules=/etc/r' is not available yet");
-	refuse("profile=/etc/p", "'profile=/etc/p' is not available yet");
 	refuse("io=passthrough", "'io=passthrough' is not available yet");
 	refuse("opens=skip", "'opens=skip' is not available yet");
 }
@@ -773,7 +760,12 @@ START_TEST(idle_needs_its_action)
 	refuse_with("idle=x:cold", "bad value 'x:cold'");
 	refuse_with("idle=0:cold", "value out of range '0:cold'");
 	refuse_with("idle=366d:cold", "value out of range '366d:cold'");
-	refuse_with("idle=365d:cold", "'idle=365d:cold' is not available yet");
+	accept("idle=365d:pageout");
+	ck_assert_uint_eq(options.idle_ms, UINT64_C(365) * 24 * 60 * 60 * 1000);
+	ck_assert_int_eq(options.idle_action, IDLE_PAGEOUT);
+	accept("idle=30s:cold,idle=10m:unmap");
+	ck_assert_uint_eq(options.idle_ms, 600000);
+	ck_assert_int_eq(options.idle_action, IDLE_UNMAP);
 	refuse_with("idle=0000000000000000000000000000000000000000000000000000000000000000000001:cold",
 		    "bad value");
 	refuse_with("idle=", "'idle' needs a value");
@@ -863,7 +855,7 @@ START_TEST(a_mistyped_value_is_answered_by_the_nearest_or_the_list)
 	refuse("mode=qq", "unknown value 'qq' for 'mode': expected rw or ro");
 	refuse("cache=off", "unknown value 'off' for 'cache': expected auto, none or always");
 	refuse("sync=5s", "unknown value '5s' for 'sync': expected periodic, immediate, lazy or never");
-	refuse("advise=x", "unknown value 'x' for 'advise': expected normal");
+	refuse("advise=x", "unknown value 'x' for 'advise': expected normal, random, sequential or willneed");
 	refuse("log_level=verbose", "unknown value 'verbose' for 'log_level': "
 				    "expected error, warning, info or debug");
 }
@@ -934,6 +926,12 @@ START_TEST(the_help_lists_what_is_available_and_nothing_else)
 					    "window_size=SIZE|full ",
 					    "max_mapped=SIZE ",
 					    "writes=auto|pwrite|window ",
+					    "advise=normal|random|sequential|willneed ",
+					    "preload=off|async|sync|populate ",
+					    "hugepages ",
+					    "mlock ",
+					    "idle=0|TIME:cold|TIME:pageout|TIME:unmap ",
+					    "rules=PATH ",
 					    "cache=auto|none|always ",
 					    "writeback ",
 					    "attr_timeout=SECONDS ",
@@ -942,8 +940,7 @@ START_TEST(the_help_lists_what_is_available_and_nothing_else)
 					    "readahead=SIZE ",
 					    "max_threads=NUMBER ",
 					    "log_level=error|warning|info|debug "};
-	static const char *const hidden[] = {"layer", "advise",	 "preload",	"hugepages", "mlock", "idle",
-					     "rules", "profile", "passthrough", "opens",     "watch", "cow"};
+	static const char *const hidden[] = {"layer", "passthrough", "opens", "watch", "cow"};
 	CLEANUP(free_pointer) char *usage = options_usage();
 
 	ck_assert_ptr_nonnull(usage);
@@ -1003,7 +1000,7 @@ START_TEST(describing_ends_with_null_and_leaves_ret_value_untouched)
 	for (; options_describe(&options, count, &value) != NULL; count++)
 		free(value);
 	value = mark;
-	ck_assert_uint_eq(count, 16);
+	ck_assert_uint_eq(count, 23);
 	ck_assert_ptr_null(options_describe(&options, count, &value));
 	ck_assert_ptr_null(options_describe(&options, 1000, &value));
 	ck_assert_ptr_eq(value, mark);

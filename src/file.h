@@ -86,6 +86,7 @@ struct file {
 	int error;			 /* protected by lock; errno of the last one */
 	bool error_unheard;		 /* protected by lock; no handle was open, or none consumed it yet */
 	struct lost_ranges *lost;	 /* protected by lock; NULL when nothing is, or all was reported */
+	_Atomic bool kept;		 /* a reference on the inode is held until the error was consumed */
 	_Atomic unsigned syncing;	 /* syncs that have begun and not said yet how they ended */
 };
 

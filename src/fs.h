@@ -104,6 +104,10 @@ struct fs {
 	_Atomic int64_t syncing_bytes; /* taken from them, and not on disk yet */
 	_Atomic bool sync_asked;       /* sync_bytes= was passed, and no round has begun since */
 	_Atomic unsigned writers;      /* open handles that write */
+	uint64_t look_round;	       /* of revalidate_open_files(), which alone uses it */
+	_Atomic bool sync_failed;      /* some sync, ever: the exit status tells */
+	_Atomic bool attributes_dirty; /* changed by the mount, and left to the kernel */
+	_Atomic size_t unsynced;       /* inodes that the last sync has not come to */
 
 	pthread_mutex_t sync_lock;
 	pthread_cond_t sync_ended;
@@ -126,11 +130,9 @@ struct fs {
 	struct warm warm; /* of the main thread's */
 
 	_Atomic unsigned idle_workers; /* waiting for a request: somebody who can take forgets */
-	/* Has the kernel drop what it cached of an inode, from another thread; set by the loop. */
-	void (*forget_content)(void *context, uint64_t nodeid);
 	/* Has the loop begin a round of syncs now; set by the loop. */
 	void (*ask_to_sync)(void *context);
-	/* Asked for by threads that run short of descriptors; set by the session. */
+	/* Something is queued by session_forget_later(); set by the loop. */
 	void (*ask_to_forget)(void *context);
 	/* There is something on fs->work; set by the loop. */
 	void (*work_waits)(void *context);

@@ -128,17 +128,20 @@ static enum exit_code serve(struct fs *fs, struct session *session, int ready)
 	if (session_wait(session) < 0)
 		code = EXIT_LOOP;
 	sd_notify(0, "STOPPING=1\nSTATUS=syncing");
+	session_unmount(session);
+	/* From here on nothing may wait for the mount: not a client, and not the loop's own work. */
+	session_abort(session);
 	warm_stop(fs);
 	ops_cancel_waits(fs);
-	loop_stop(loop);
-	session_unmount(session);
+	loop_quiesce(loop);
 	result = sync_all(fs);
 	if (result < 0) {
 		log_error("the last sync of '%s' failed: %s", fs->backing_path, strerror(-result));
 		code = EXIT_LOOP;
 	}
-	if (tally_read(&fs->tally, SYNC_ERRORS) > 0)
+	if (atomic_load(&fs->sync_failed))
 		code = EXIT_LOOP;
+	loop_stop(loop);
 	return code;
 }
 

@@ -11,6 +11,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "file.h"
@@ -57,51 +58,95 @@ struct fuse_file_handle {
 	uint32_t id[3];
 };
 
-static void fsync_client_file(int mount_fd, uint64_t nodeid)
+/* A file that is open for writing, as it is found on the mount: by handle, or below the root by name. */
+struct client_file {
+	uint64_t nodeid;
+	char *path; /* NULL where handles can be opened */
+};
+
+static void fsync_client_file(int root, const struct client_file *client)
 {
 	struct fuse_file_handle handle = {
 		.head = {.handle_bytes = sizeof(handle.id), .handle_type = FUSE_HANDLE_TYPE},
-		.id = {(uint32_t)(nodeid >> 32), (uint32_t)nodeid, 0},
+		.id = {(uint32_t)(client->nodeid >> 32), (uint32_t)client->nodeid, 0},
 	};
-	CLEANUP(close_fd)
-	int fd = open_by_handle_at(mount_fd, &handle.head, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	int flags = O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW, fd;
 
-	/* What fails here is recorded for the file's own handles. */
-	if (fd >= 0 && fsync(fd) < 0)
-		log_debug("fsync nodeid %llu: %s", (unsigned long long)nodeid, strerror(errno));
+	if (client->path == NULL)
+		fd = open_by_handle_at(root, &handle.head, O_RDONLY | flags);
+	else if ((fd = openat(root, client->path, O_RDONLY | flags)) < 0)
+		fd = openat(root, client->path, O_WRONLY | flags);
+	/* What fails is recorded for the file's own handles. */
+	if (fd >= 0 && (fsync(fd) == 0 || errno != 0))
+		close(fd);
 }
 
-/* The nodeids of files that are open for writing: a malloc'ed array. */
-static size_t open_for_writing(struct fs *fs, uint64_t **ret_nodeids)
+/* The path below BACKING, or NULL where the file has none: then nobody can come back to it either. */
+static char *path_below(struct fs *fs, struct inode *inode)
+{
+	CLEANUP(free_pointer) char *name = inode_name(fs, inode);
+	size_t length = strlen(fs->backing_path);
+
+	if (name == NULL || strncmp(name, fs->backing_path, length) != 0 || name[length] != '/')
+		return NULL;
+	return strdup(name + length + 1);
+}
+
+static size_t open_for_writing(struct fs *fs, struct client_file **ret_files)
 {
 	size_t size = atomic_load(&fs->handle_table.count), count = 0;
-	uint64_t *nodeids = calloc(size + 1, sizeof(nodeids[0])), id = 0;
+	struct client_file *files = calloc(size + 1, sizeof(files[0]));
 	struct inode *inode;
+	uint64_t id = 0;
 
-	*ret_nodeids = nodeids;
-	while (nodeids != NULL && count < size &&
+	*ret_files = files;
+	while (files != NULL && count < size &&
 	       (id = handle_table_next(&fs->handle_table, id, inode_ref, &inode)) != 0) {
 		struct file *file = file_peek(inode);
 
-		if (file != NULL && atomic_load(&file->writers) > 0)
-			nodeids[count++] = atomic_load(&inode->nodeid);
+		if (file != NULL && atomic_load(&file->writers) > 0) {
+			files[count].nodeid = atomic_load(&inode->nodeid);
+			files[count].path = fs->handles ? NULL : path_below(fs, inode);
+			count += fs->handles || files[count].path != NULL;
+		}
 		inode_unref(fs, inode);
 	}
 	return count;
 }
 
+/*
+ * In a process of its own, which has no device open: whatever ends the daemon now also ends the connection, and
+ * with it the wait. In the daemon itself a file of the mount would be closed on its way out, after the last
+ * thread that could answer. Async-signal-safe calls only.
+ */
+static void fsync_in_child(struct session *session, const struct client_file *files, size_t count)
+{
+	int root;
+
+	close(fuse_session_fd(session->fuse));
+	close(session->fd);
+	root = open_own_root(session);
+	for (size_t i = 0; i < count && root >= 0; i++)
+		fsync_client_file(root, &files[i]);
+	_exit(0);
+}
+
 int session_fsync_clients(struct session *session)
 {
-	CLEANUP(free_pointer) uint64_t *nodeids = NULL;
-	CLEANUP(close_fd) int fd = open_own_root(session);
 	int result = session_flush_clients(session);
-	size_t count;
+	struct client_file *files;
+	size_t count = open_for_writing(session->fs, &files);
+	pid_t child = count == 0 ? 0 : fork();
 
-	if (fd < 0)
-		return result;
-	count = open_for_writing(session->fs, &nodeids);
+	if (child == 0 && count > 0)
+		fsync_in_child(session, files, count);
+	if (child < 0)
+		result = -errno;
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		continue;
 	for (size_t i = 0; i < count; i++)
-		fsync_client_file(fd, nodeids[i]);
+		free(files[i].path);
+	free(files);
 	return result;
 }
 
@@ -129,7 +174,7 @@ static size_t oldest_kept(struct session *session, uint64_t *nodeids, size_t wan
 	return found;
 }
 
-void session_ask_to_forget(struct session *session)
+static void forget_entries(struct session *session)
 {
 	uint64_t nodeids[PRUNE_BATCH];
 	struct protocol_notify_prune prune = {0};
@@ -150,4 +195,40 @@ void session_ask_to_forget(struct session *session)
 	/* An older kernel: let it drop its caches of names and inodes that nobody uses. */
 	for (size_t i = 0; i < count; i++)
 		fuse_lowlevel_notify_inval_inode(session->fuse, nodeids[i], -1, 0);
+}
+
+void session_forget_later(struct session *session, uint64_t nodeid)
+{
+	bool known = false;
+
+	if (session == NULL)
+		return;
+	if (nodeid == 0) {
+		atomic_store(&session->entries_wanted, true);
+	} else {
+		LOCK_SCOPE(&session->queue_lock);
+		for (size_t i = 0; i < session->queued && !known; i++)
+			known = session->queue[i] == nodeid;
+		/* When the queue is full the file is dropped by its next open. */
+		if (!known && session->queued < FORGET_QUEUE)
+			session->queue[session->queued++] = nodeid;
+	}
+	if (session->fs->ask_to_forget != NULL)
+		session->fs->ask_to_forget(session->fs->ask_context);
+}
+
+void session_forget_queued(struct session *session)
+{
+	uint64_t nodeids[FORGET_QUEUE];
+	size_t count;
+
+	pthread_mutex_lock(&session->queue_lock);
+	count = session->queued;
+	memcpy(nodeids, session->queue, count * sizeof(nodeids[0]));
+	session->queued = 0;
+	pthread_mutex_unlock(&session->queue_lock);
+	for (size_t i = 0; i < count; i++)
+		session_forget_content(session, nodeids[i]);
+	if (atomic_exchange(&session->entries_wanted, false))
+		forget_entries(session);
 }

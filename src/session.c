@@ -34,7 +34,6 @@
 #include "request.h"
 #include "session_private.h"
 
-#define MAX_WRITE ((size_t)1 << 20)
 /* The protocol's header and argument structs in front of a write's data. */
 #define HEADER_SIZE ((size_t)4096)
 #define BUFFER_SIZE (HEADER_SIZE + MAX_WRITE)
@@ -49,7 +48,8 @@ struct request *request_current(void)
 
 static void complete_init(struct session *session, const struct iovec *iov, int count)
 {
-	bool no_cache = session->fs->options.cache == CACHE_NONE;
+	/* A rule may ask for it, of files that are not there yet. */
+	bool no_cache = session->fs->options.cache == CACHE_NONE || session->fs->policies.rules_path != NULL;
 
 	if (count == 2 &&
 	    !protocol_complete_init(&session->protocol, iov[1].iov_base, iov[1].iov_len, no_cache))
@@ -156,6 +156,7 @@ int session_new(struct fs *fs, const char *program, struct session **ret_session
 		session->fs = fs;
 		session->fd = -1;
 		pthread_mutex_init(&session->forget_lock, NULL);
+		pthread_mutex_init(&session->queue_lock, NULL);
 		pthread_mutex_init(&session->workers_lock, NULL);
 		session->fuse = fuse_session_new(&args, ops_table(), sizeof(struct fuse_lowlevel_ops), fs);
 		if (session->fuse == NULL)
@@ -172,19 +173,20 @@ int session_new(struct fs *fs, const char *program, struct session **ret_session
 }
 
 /*
- * Lets the library free what it keeps of the mount without unmounting: by now something else may be
- * mounted there, and unmounting is what it does unless its descriptor reports an error. So it gets one
- * that does, a pipe that nobody reads.
+ * Puts a descriptor that reports an error, a pipe that nobody reads, in the place of the device. That closes the
+ * device; and it keeps the library from unmounting, which it does unless its descriptor reports an error: by
+ * then something else may be mounted there.
  */
-static void release_mount(struct session *session)
+void session_abort(struct session *session)
 {
 	int fd = fuse_session_fd(session->fuse), pipes[2];
 
 	if (session->fd < 0 || fd < 0 || pipe2(pipes, O_CLOEXEC) < 0)
 		return;
 	close(pipes[0]);
-	if (dup2(pipes[1], fd) >= 0)
-		fuse_session_unmount(session->fuse);
+	fuse_session_exit(session->fuse); /* nothing that cannot be answered is worth a word */
+	dup3(pipes[1], fd, O_CLOEXEC);
+	dup3(pipes[1], session->fd, O_CLOEXEC);
 	close(pipes[1]);
 }
 
@@ -193,10 +195,14 @@ void session_free(struct session *session)
 	if (session == NULL)
 		return;
 	session->fs->session = NULL;
-	release_mount(session);
+	/* Lets the library free what it keeps of the mount. */
+	session_abort(session);
+	if (session->fd >= 0)
+		fuse_session_unmount(session->fuse);
 	close_fd(&session->fd);
 	fuse_session_destroy(session->fuse);
 	pthread_mutex_destroy(&session->forget_lock);
+	pthread_mutex_destroy(&session->queue_lock);
 	pthread_mutex_destroy(&session->workers_lock);
 	free(session->workers);
 	free(session->ended);

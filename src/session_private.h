@@ -8,11 +8,14 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "protocol.h"
 
 struct fs;
 struct fuse_session;
+
+#define FORGET_QUEUE 256
 
 struct session {
 	struct fs *fs;
@@ -28,6 +31,10 @@ struct session {
 	struct protocol protocol;
 	pthread_mutex_t forget_lock;
 	size_t forget_hand; /* protected by forget_lock; descriptor to go on from */
+	pthread_mutex_t queue_lock;
+	uint64_t queue[FORGET_QUEUE]; /* protected by queue_lock; nodeids whose pages are to go */
+	size_t queued;		      /* protected by queue_lock */
+	_Atomic bool entries_wanted;
 };
 
 #endif

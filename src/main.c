@@ -197,6 +197,7 @@ static enum exit_code run(struct options *options, const char *program)
 	code = serve(fs, session, ready);
 out:
 	rules_free(rules);
+	options_fini(options);
 	session_free(session);
 	fs_close(fs);
 	free(fs);

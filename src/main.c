@@ -210,6 +210,7 @@ static enum exit_code run(struct options *options, const char *program)
 out:
 	rules_free(rules);
 	json_decref(profile);
+	options_fini(options);
 	session_free(session);
 	fs_close(fs);
 	free(fs);

@@ -29,7 +29,7 @@ static json_t *hex_of(const char *path)
 
 	if (text == NULL)
 		return NULL;
-	for (size_t i = 0; i <= strlen(path); i++)
+	for (size_t i = 0; i < strlen(path); i++)
 		snprintf(text + 2 * i, 3, "%02x", (unsigned char)path[i]);
 	text[2 * strlen(path)] = '\0';
 	string = json_string(text);

@@ -24,6 +24,8 @@
 
 /* Bytes between two questions whether to stop. */
 #define STEP ((uint64_t)16 << 20)
+/* Of one MADV_WILLNEED the kernel reads no more than its read-ahead or the device's largest request. */
+#define READ_AHEAD ((uint64_t)128 << 10)
 #define RESIDENT_PAGES ((size_t)4096)
 
 static const struct {
@@ -113,11 +115,11 @@ int advice_wants_huge(const struct mapping *mapping)
 
 int read_ahead(int fd, uint64_t offset, uint64_t length, const struct mapping_stop *stop)
 {
-	for (uint64_t done = 0; done < length; done += STEP) {
-		if (stop_asked(stop))
+	for (uint64_t done = 0; done < length; done += READ_AHEAD) {
+		if (done % STEP == 0 && stop_asked(stop))
 			return -EINTR;
 		/* What madvise(MADV_WILLNEED) of a file mapping does, without a mapping. */
-		(void)posix_fadvise(fd, (off_t)(offset + done), (off_t)MIN(STEP, length - done),
+		(void)posix_fadvise(fd, (off_t)(offset + done), (off_t)MIN(READ_AHEAD, length - done),
 				    POSIX_FADV_WILLNEED);
 	}
 	return 0;

@@ -23,6 +23,7 @@ guest_kernel() {
 		rm -rf "$directory/download"
 		mv "$directory/unpacked" "$directory/kernel"
 	fi
+	# shellcheck disable=SC2034 # for the script that sources this
 	guest_kernel=$(compgen -G "$directory/kernel/boot/vmlinuz-*")
 	guest_modules=$(compgen -G "$directory/kernel/lib/modules/*")
 }

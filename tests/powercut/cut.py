@@ -5,23 +5,18 @@ import contextlib
 import os
 import random
 import shutil
-import signal
 import subprocess
 import time
 
 from disk import Disk
 from evidence import Checker, Log, promise, promise_bound
+from guest import Failure, Guest, read_text
 
 IMAGE_SIZE = 512 << 20
-BOOT_SECONDS = 90
 MKFS = {
     "ext4": ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,nodiscard"],
     "xfs": ["mkfs.xfs", "-q", "-f", "-K"],
 }
-
-
-class Failure(Exception):
-    """The cut could not be made or looked at: neither a violation nor a pass."""
 
 
 def make_disk(directory, fs):
@@ -31,42 +26,6 @@ def make_disk(directory, fs):
     subprocess.run([*MKFS[fs], stable], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     subprocess.run(["cp", "--sparse=always", stable, current], check=True)
     return current, stable
-
-
-def qemu_command(directory, kernel, initramfs, words):
-    log, console, nbd = (os.path.join(directory, name) for name in ("log", "console", "nbd"))
-    return (
-        ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-machine", "q35", "-m", "512", "-smp", "1"]
-        + ["-nodefaults", "-display", "none", "-no-reboot", "-kernel", kernel, "-initrd", initramfs]
-        + ["-append", "console=ttyS0 quiet panic=-1 " + " ".join(words)]
-        + ["-serial", f"file:{console}", "-device", "virtio-serial-pci"]
-        + ["-chardev", f"file,id=log,path={log}", "-device", "virtserialport,chardev=log,name=powercut"]
-        + ["-blockdev", f"driver=nbd,node-name=disk,server.type=unix,server.path={nbd},cache.no-flush=off"]
-        + ["-device", "virtio-blk-pci,drive=disk,write-cache=on"]
-    )
-
-
-def read_text(path):
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
-
-
-def wait_for_writers(qemu, directory):
-    """Until the guest says that all of its writers run."""
-    deadline = time.monotonic() + BOOT_SECONDS
-    while True:
-        said = read_text(os.path.join(directory, "log"))
-        if "\nG " in said or said.startswith("G "):
-            return
-        if "\nE " in said or said.startswith("E "):
-            raise Failure("the guest said: " + said[-400:])
-        if qemu.poll() is not None or time.monotonic() > deadline:
-            console = read_text(os.path.join(directory, "console"))
-            raise Failure(f"the guest did not come up; its console: {console[-800:]}")
-        time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -93,26 +52,38 @@ def run_guest(spec, directory, chance):
     """Boot, let it write for a while, cut. Returns what share of the unflushed blocks the disk kept."""
     current, stable = make_disk(directory, spec["fs"])
     disk = Disk(os.path.join(directory, "nbd"), current, stable)
-    words = [f"pc.{name}={spec[name]}" for name in ("fs", "run", "kinds", "options")]
+    words = [f"{name}={spec[name]}" for name in ("fs", "run", "kinds", "options")]
     if spec["broken"]:
-        words.append("pc.break=1")
-    with open(os.path.join(directory, "qemu.err"), "wb") as said:
-        qemu = subprocess.Popen(
-            qemu_command(directory, spec["kernel"], spec["initramfs"], words),
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-        )
+        words.append("break=1")
+    guest = Guest(directory, spec["kernel"], spec["initramfs"], disk, spec["memory"])
     try:
-        wait_for_writers(qemu, directory)
+        guest.tell(words)
+        guest.wait_for("G")
         time.sleep(chance.uniform(*spec["seconds"]))
     finally:
-        qemu.send_signal(signal.SIGKILL)
-        qemu.wait()
+        guest.kill()
         keep = {"none": 0.0, "some": chance.random(), "all": 1.0}[spec["keep"]]
         unflushed = disk.cut(keep, chance)
     os.unlink(current)
     return stable, disk, keep, unflushed
+
+
+def boot(directory, kernel, initramfs):
+    """Boot a guest until it waits to be told what to do. Returns the file with what it has in memory."""
+    os.mkdir(directory)
+    images = [os.path.join(directory, name) for name in ("current.img", "stable.img")]
+    for image in images:
+        with open(image, "wb") as file:
+            file.truncate(IMAGE_SIZE)
+    disk = Disk(os.path.join(directory, "nbd"), *images)
+    guest = Guest(directory, kernel, initramfs, disk)
+    memory = os.path.join(directory, "memory")
+    try:
+        guest.wait_for("P")
+        guest.save(memory)
+    finally:
+        guest.kill()
+    return memory
 
 
 def cut(spec):

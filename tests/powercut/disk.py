@@ -23,6 +23,7 @@ class Disk:
     """Serves one client. @current is what it reads and writes, @stable what is left after cut()."""
 
     def __init__(self, address, current, stable):
+        self.address = address
         self.current = os.open(current, os.O_RDWR)
         self.stable = os.open(stable, os.O_RDWR)
         self.size = os.fstat(self.current).st_size

@@ -8,7 +8,6 @@ later one did. A unit without a promise may be old, new or not there, but nothin
 
 import os
 import struct
-from collections import defaultdict
 
 UNIT = 128
 MAGIC = 0x54554350
@@ -57,15 +56,12 @@ class Log:
         self.beats = []  # (time, late)
         self.begun = self.end = 0
         self.queued, self.worked = {}, []
-        self.counts = defaultdict(int)
         for line in text[: text.rfind("\n") + 1].splitlines():
             self._line(line)
 
     def _line(self, line):
         letter, *words = line.split(" ")
-        self.counts[letter] += 1
-        if letter == "E" and "takes longer than its interval" in line:
-            self.counts["late"] += 1
+        if letter == "P":
             return
         handler = getattr(self, "_on_" + {"t": "truncate", "r": "renaming"}.get(letter, letter), None)
         if handler is None:

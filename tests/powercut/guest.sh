@@ -35,11 +35,11 @@ guest_programs() {
 	gcc "${flags[@]}" -shared -fPIC "$1/shim.c" -o "$2/shim.so"
 }
 
-# guest_initramfs SOURCE OUTPUT PROGRAMS DAEMON MODULE [NAME=FILE...]
+# guest_initramfs SOURCE OUTPUT PROGRAMS DAEMON [NAME=FILE...]
 guest_initramfs() {
-	local source=$1 output=$2 programs=$3 bin=$4 module=$5
-	shift 5
+	local source=$1 output=$2 programs=$3 bin=$4
+	shift 4
 	python3 "$source/initramfs.py" "$output" "$guest_modules" init="$source/init" bin/busybox=/bin/busybox \
 		bin/memmapfs-fuse="$bin" bin/writer="$programs/writer" lib/powercut-shim.so="$programs/shim.so" "$@" \
-		-- virtio_pci virtio_blk virtio_console crc32c_generic fuse dm-flakey "$module"
+		-- virtio_pci virtio_blk virtio_console crc32c_generic fuse xfs dm-flakey
 }

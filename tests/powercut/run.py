@@ -7,7 +7,8 @@ import os
 import random
 import sys
 
-from cut import cut
+from cut import boot, cut
+from guest import Failure
 
 KEEP = ("none", "some", "all")
 
@@ -23,7 +24,7 @@ def describe(spec):
     return f"{spec['mode']} on {spec['fs']}, run {spec['run']}, the disk keeps {spec['keep']} of what was not flushed"
 
 
-def specs(arguments):
+def specs(arguments, memory):
     chance = random.Random(arguments.seed)
     longest = 1.5 + 4 * arguments.interval_ms / 1000
     for number in range(arguments.cuts):
@@ -46,7 +47,8 @@ def specs(arguments):
                     "seconds": (0.3, longest),
                     "broken": arguments.broken,
                     "kernel": arguments.kernel,
-                    "initramfs": os.path.join(arguments.work, f"initramfs.{fs}"),
+                    "initramfs": os.path.join(arguments.work, "initramfs"),
+                    "memory": memory,
                     "directory": os.path.join(arguments.work, f"{mode}.{fs}.{run}.{number}"),
                 }
 
@@ -94,9 +96,13 @@ def main():
     parser.add_argument("--work")
     arguments = parser.parse_args()
 
+    try:
+        memory = boot(os.path.join(arguments.work, "boot"), arguments.kernel, os.path.join(arguments.work, "initramfs"))
+    except Failure as failure:
+        sys.exit(f"powercut: {failure}")
     cuts = violating = violations = failures = writes = promised = idle = 0
     with concurrent.futures.ProcessPoolExecutor(arguments.jobs) as pool:
-        waiting = [pool.submit(cut, spec) for spec in specs(arguments)]
+        waiting = [pool.submit(cut, spec) for spec in specs(arguments, memory)]
         for future in concurrent.futures.as_completed(waiting):
             result = future.result()
             cuts += 1

@@ -126,12 +126,14 @@ static void mapped_begin(struct writer *writer)
 	fill_and_sync(writer, MAPPED);
 }
 
-/* Stores through a mapping, then msync, or munmap, or nothing at all. */
-static void mapped_step(struct writer *writer)
+/* How a store through a mapping becomes a write. */
+enum { BY_MSYNC, BY_MUNMAP, BY_NOTHING };
+
+static void store(struct writer *writer, unsigned how)
 {
 	struct stream *stream = &writer->stream;
 	char *bytes = mmap(NULL, MAPPED, PROT_READ | PROT_WRITE, MAP_SHARED, stream->fd, 0);
-	unsigned count = (unsigned)pick(writer, 1, 3), how = (unsigned)pick(writer, 0, 2);
+	unsigned count = (unsigned)pick(writer, 1, 3);
 	uint64_t offsets[3];
 	size_t lengths[3];
 	uint32_t first = stream->sequence + 1;
@@ -144,19 +146,19 @@ static void mapped_step(struct writer *writer)
 		say("A %u %u %llu %zu", stream->id, stream->sequence, (unsigned long long)offsets[i],
 		    lengths[i]);
 		units_fill(bytes + offsets[i], stream, stream->sequence, offsets[i], lengths[i]);
-		if (how == 2)
+		if (how == BY_NOTHING)
 			say("S %u %u %llu %zu %llu", stream->id, stream->sequence,
 			    (unsigned long long)offsets[i], lengths[i], (unsigned long long)now_us());
 	}
-	if (how == 0)
+	if (how == BY_MSYNC)
 		must(msync(bytes, MAPPED, MS_SYNC) == 0, "msync", writer);
-	if (how == 2)
-		pause_up_to(writer, 1500);
+	if (how == BY_NOTHING)
+		pause_up_to(writer, 3000);
 	munmap(bytes, MAPPED);
 	for (unsigned i = 0; i < count; i++) {
 		uint64_t now = now_us();
 
-		if (how == 0)
+		if (how == BY_MSYNC)
 			say("M %u %u %llu %zu %llu", stream->id, first + i, (unsigned long long)offsets[i],
 			    lengths[i], (unsigned long long)now);
 		else
@@ -164,7 +166,18 @@ static void mapped_step(struct writer *writer)
 			    (unsigned long long)offsets[i], lengths[i], (unsigned long long)now,
 			    (unsigned long long)now);
 	}
+}
+
+static void mapped_step(struct writer *writer)
+{
+	store(writer, pick(writer, 0, 1) ? BY_MSYNC : BY_MUNMAP);
 	pause_up_to(writer, 60);
+}
+
+/* Nothing is called for these stores in a long time: only the daemon can fetch them. */
+static void stored_step(struct writer *writer)
+{
+	store(writer, BY_NOTHING);
 }
 
 /* The usual way to replace a file: a new one beside it, renamed over it. */
@@ -193,7 +206,7 @@ static void close_step(struct writer *writer)
 
 	stream_create(writer, "", 0);
 	for (int round = 0; round < 10; round++) {
-		unsigned how = (unsigned)pick(writer, 0, 2);
+		unsigned how = (unsigned)pick(writer, 0, 1);
 		int other = how == 0 ? dup(stream->fd) : open(stream->path, how == 1 ? O_RDWR : O_RDONLY);
 
 		must(other >= 0, "open", writer);
@@ -255,6 +268,7 @@ const struct kind kinds[] = {
 	{"fsync", NULL, fsync_step},
 	{"synchronous", NULL, synchronous_step},
 	{"mapped", mapped_begin, mapped_step},
+	{"stored", mapped_begin, stored_step},
 	{"replace", NULL, replace_step},
 	{"close", NULL, close_step},
 	{"big", big_begin, big_step},

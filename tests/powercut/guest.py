@@ -61,16 +61,16 @@ class Guest:
     def log(self):
         return read_text(os.path.join(self.directory, "log"))
 
-    def wait_for(self, letter):
-        """Until the log has a line that begins so."""
+    def wait_for(self, letter, errors=True):
+        """Until the log has a line that begins so, or, with @errors, until it has one of an error."""
         deadline = time.monotonic() + BOOT_SECONDS
         while True:
             lines = self.log().splitlines()
             if any(line.startswith(letter + " ") for line in lines):
                 return
-            errors = [line for line in lines if line.startswith("E ")]
-            if errors:
-                raise Failure("the guest said: " + "; ".join(errors[:5]))
+            complaints = [line for line in lines if line.startswith("E ")]
+            if complaints and errors:
+                raise Failure("the guest said: " + "; ".join(complaints[:5]))
             if self.qemu.poll() is not None or time.monotonic() > deadline:
                 said = [read_text(os.path.join(self.directory, name))[-800:] for name in ("console", "qemu.err")]
                 raise Failure(f"the guest did not come up; its console: {said[0]}; QEMU: {said[1]}")

@@ -32,14 +32,16 @@ guest_kernel() {
 guest_programs() {
 	local flags=(-D_GNU_SOURCE -std=gnu11 -O2 -Wall -Wextra -pthread)
 	gcc "${flags[@]}" -static "$1/writer.c" "$1/kinds.c" -o "$2/writer"
+	gcc "${flags[@]}" -static "$1/flakey.c" -o "$2/flakey"
 	gcc "${flags[@]}" -shared -fPIC "$1/shim.c" -o "$2/shim.so"
 }
 
-# guest_initramfs SOURCE OUTPUT PROGRAMS DAEMON [NAME=FILE...]
+# guest_initramfs SOURCE OUTPUT PROGRAMS DAEMON
 guest_initramfs() {
 	local source=$1 output=$2 programs=$3 bin=$4
-	shift 4
 	python3 "$source/initramfs.py" "$output" "$guest_modules" init="$source/init" bin/busybox=/bin/busybox \
-		bin/memmapfs-fuse="$bin" bin/writer="$programs/writer" lib/powercut-shim.so="$programs/shim.so" "$@" \
+		bin/memmapfs-fuse="$bin" bin/writer="$programs/writer" lib/powercut-shim.so="$programs/shim.so" \
+		bin/flakey="$programs/flakey" bin/table="$source/table.sh" scripts/flakey.sh="$source/flakey.sh" \
+		bin/dmsetup="$(command -v dmsetup || echo /usr/sbin/dmsetup)" \
 		-- virtio_pci virtio_blk virtio_console crc32c_generic fuse xfs dm-flakey
 }

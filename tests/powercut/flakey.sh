@@ -9,7 +9,7 @@ case $fs in
 ext4) mount -t ext4 -o noatime,commit=600 /dev/mapper/flaky /backing || broken 'mount' ;;
 *) mount -t "$fs" -o noatime /dev/mapper/flaky /backing || broken 'mount' ;;
 esac
-echo 500 >/proc/sys/vm/dirty_writeback_centisecs
+[ "$fs" != xfs ] || echo 720000 >/proc/sys/fs/xfs/xfssyncd_centisecs
 for mode in $(echo "$kinds" | tr ',' ' '); do
 	mkdir -p "/backing/$mode" && sync
 	also=

@@ -54,7 +54,7 @@ def run_guest(spec, directory, chance):
     disk = Disk(os.path.join(directory, "nbd"), current, stable)
     words = [f"{name}={spec[name]}" for name in ("fs", "run", "kinds", "options")]
     if spec["broken"]:
-        words.append("break=1")
+        words.append(f"break={spec['broken']}")
     guest = Guest(directory, spec["kernel"], spec["initramfs"], disk, spec["memory"])
     try:
         guest.tell(words)

@@ -26,7 +26,7 @@ def describe(spec):
 
 def specs(arguments, memory):
     chance = random.Random(arguments.seed)
-    longest = 1.5 + 4 * arguments.interval_ms / 1000
+    interval = arguments.interval_ms / 1000
     for number in range(arguments.cuts):
         for fs in arguments.fs.split(","):
             for mode in arguments.mode.split(","):
@@ -44,7 +44,8 @@ def specs(arguments, memory):
                     "kinds": arguments.kinds,
                     "options": ",".join(options),
                     "interval_us": arguments.interval_ms * 1000,
-                    "seconds": (0.3, longest),
+                    # Before the first interval is over, periodic promises little.
+                    "seconds": (0.3 + interval * (mode == "periodic"), 1.5 + 4 * interval),
                     "broken": arguments.broken,
                     "kernel": arguments.kernel,
                     "initramfs": os.path.join(arguments.work, "initramfs"),
@@ -89,7 +90,7 @@ def main():
     parser.add_argument("--kinds")
     parser.add_argument("--options")
     parser.add_argument("--interval", dest="interval_ms", type=milliseconds)
-    parser.add_argument("--broken", action="store_true")
+    parser.add_argument("--broken", choices=("all", "background"))
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--kernel")

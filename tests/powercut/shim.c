@@ -2,7 +2,8 @@
 /*
  * Preloaded into the daemon in the guest. Says to the log when background work that syncs was queued and
  * when it ended: the measured sync time, without what clients' own fsyncs take. With POWERCUT_BREAK set
- * every sync is a lie, which the evidence must bring to light.
+ * to "all" every sync is a lie, set to "background" those of background work, which the evidence must bring to
+ * light.
  *
  *	Q id t		work was queued
  *	Y id t calls	it ended after so many calls that sync
@@ -12,6 +13,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -32,11 +34,22 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct work *works[BUCKETS]; /* protected by lock */
 static unsigned last_id;	    /* protected by lock */
 static _Thread_local unsigned calls;
-static bool broken;
+static _Thread_local bool working; /* in the background */
+static bool broken, broken_background;
 
 __attribute__((constructor)) static void begin(void)
 {
-	broken = getenv("POWERCUT_BREAK") != NULL;
+	const char *what = getenv("POWERCUT_BREAK");
+
+	broken = what != NULL && strcmp(what, "all") == 0;
+	broken_background = what != NULL && strcmp(what, "background") == 0;
+}
+
+/* Counts a call that syncs. Is it to do nothing? */
+static bool lies(void)
+{
+	calls++;
+	return broken || (broken_background && working);
 }
 
 static void *next_of(const char *name)
@@ -81,7 +94,9 @@ static void timed_work(uv_work_t *request)
 	*link = work->next;
 	pthread_mutex_unlock(&lock);
 	calls = 0;
+	working = true;
 	work->callback(request);
+	working = false;
 	say(line, snprintf(line, sizeof(line), "Y %u %llu %u\n", work->id, now_us(), calls));
 	free(work);
 }
@@ -103,32 +118,27 @@ int uv_queue_work(uv_loop_t *loop, uv_work_t *request, uv_work_cb callback, uv_a
 
 int msync(void *address, size_t length, int flags)
 {
-	calls++;
-	return broken ? 0 : NEXT(msync)(address, length, flags);
+	return lies() ? 0 : NEXT(msync)(address, length, flags);
 }
 
 int fdatasync(int fd)
 {
-	calls++;
-	return broken ? 0 : NEXT(fdatasync)(fd);
+	return lies() ? 0 : NEXT(fdatasync)(fd);
 }
 
 int fsync(int fd)
 {
-	calls++;
-	return broken ? 0 : NEXT(fsync)(fd);
+	return lies() ? 0 : NEXT(fsync)(fd);
 }
 
 int syncfs(int fd)
 {
-	calls++;
-	return broken ? 0 : NEXT(syncfs)(fd);
+	return lies() ? 0 : NEXT(syncfs)(fd);
 }
 
 int sync_file_range(int fd, off64_t offset, off64_t length, unsigned flags)
 {
-	calls++;
-	return broken ? 0 : NEXT(sync_file_range)(fd, offset, length, flags);
+	return lies() ? 0 : NEXT(sync_file_range)(fd, offset, length, flags);
 }
 
 /* The daemon is built for 64-bit offsets, where this is the name that it calls. */

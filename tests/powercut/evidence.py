@@ -68,7 +68,7 @@ class Log:
             self.errors.append(f"line '{line}' of the log makes no sense")
             return
         handler(words)
-        if letter in "NWSMDAFCtrR":
+        if letter in "NWSMUDAFCtrR":
             self.files[int(words[0])].lines.append(line)
 
     def _time(self, word):
@@ -97,6 +97,9 @@ class Log:
 
     def _on_M(self, words):
         self._write("M", words)
+
+    def _on_U(self, words):
+        self._write("U", words)
 
     def _on_D(self, words):
         self._write("D", words)
@@ -190,11 +193,15 @@ def _late(what, time, bound, end):
 
 def promise(log, mode, interval_us, writeback):
     """Mark every write with why it is promised. Returns how many are."""
-    bound = held = 0
+    bound = held = handed = 0
     if mode == "periodic":
         # What the kernel holds back is due an interval after the mount's own tick fetched it.
         held, _ = promise_bound(log, interval_us, 2)
-        bound = held if writeback else promise_bound(log, interval_us, 1)[0]
+        handed, tolerance = promise_bound(log, interval_us, 1)
+        bound = held if writeback else handed
+        # munmap hands pages over and, until Linux 6.16, does not wait for them to be taken: one more thread
+        # has to be woken. For the same reason its return is no promise of sync=immediate.
+        handed -= tolerance
     count = 0
     for file in log.files.values():
         covered = {"F": (0, ""), "C": (0, "")}
@@ -211,6 +218,8 @@ def promise(log, mode, interval_us, writeback):
                 write.why = "it returned"
             elif write.letter == "W" and write.time <= bound:
                 write.why = _late("it returned", write.time, bound, log.end)
+            elif write.letter == "U" and write.time <= handed:
+                write.why = _late("its munmap returned", write.time, handed, log.end)
             elif write.stored is not None and write.stored <= held:
                 write.why = _late("it was stored", write.stored, held, log.end)
             count += write.why is not None

@@ -162,9 +162,8 @@ static void store(struct writer *writer, unsigned how)
 			say("M %u %u %llu %zu %llu", stream->id, first + i, (unsigned long long)offsets[i],
 			    lengths[i], (unsigned long long)now);
 		else
-			say("W %u %u %llu %zu %llu %llu", stream->id, first + i,
-			    (unsigned long long)offsets[i], lengths[i], (unsigned long long)now,
-			    (unsigned long long)now);
+			say("U %u %u %llu %zu %llu", stream->id, first + i, (unsigned long long)offsets[i],
+			    lengths[i], (unsigned long long)now);
 	}
 }
 

@@ -11,6 +11,7 @@
  *	W file seq offset length t t	a write was called and returned
  *	S file seq offset length t	a store through a mapping, and nothing has been called for it
  *	M file seq offset length t	a store whose msync returned
+ *	U file seq offset length t	a store whose munmap returned
  *	D file seq offset length t	a write to an O_DSYNC or O_SYNC descriptor returned
  *	A file seq offset length	about to be written or stored (where several are on their way)
  *	F file seq t how		fsync or fdatasync returned; covers the writes up to seq

@@ -199,7 +199,7 @@ def promise(log, mode, interval_us, writeback):
         held, _ = promise_bound(log, interval_us, 2)
         handed, tolerance = promise_bound(log, interval_us, 1)
         bound = held if writeback else handed
-        # munmap hands pages over and, until Linux 6.16, does not wait for them to be taken: one more thread
+        # munmap hands pages over; Linux 6.1 does not wait for them to be taken, 6.18 does: one more thread
         # has to be woken. For the same reason its return is no promise of sync=immediate.
         handed -= tolerance
     count = 0

@@ -41,12 +41,12 @@ def arguments():
     parser.add_argument("--cases", metavar="GLOB[,GLOB...]", help="only cases whose names match")
     parser.add_argument("--peers", metavar="GLOB[,GLOB...]", help="only these file systems, and native")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND",
-                        help="one more, as 'NAME=COMMAND {backing} {mnt}'; a NAME with the word writeback is "
-                             "compared with those that have a write-back cache")
+                        help="one more, as 'NAME=COMMAND {backing} {mnt}'; where NAME has the word writeback it "
+                             "is compared with those that have a write-back cache")
     parser.add_argument("--variants", default=VARIANTS, metavar="'OPTIONS ...'",
                         help="memmapfs-fuse with each of these sets of options; plain is none (%(default)s)")
     parser.add_argument("--runs", type=int, metavar="N", help="runs of each (7)")
-    parser.add_argument("--quick", action="store_true", help="few cases, small sizes, three runs: about a minute")
+    parser.add_argument("--quick", action="store_true", help="few cases, small sizes, two runs: about a minute")
     parser.add_argument("--out", default="bench-results", metavar="DIR", help="where results go (%(default)s)")
     parser.add_argument("--backing", metavar="DIR", help="make BACKING in DIR, not on a loop device")
     parser.add_argument("--size", type=int, default=4096, metavar="MIB", help="of the loop device (%(default)s)")
@@ -118,7 +118,8 @@ def peer_words(peer, words, work):
 
 def compare_all(words, work, area, collected):
     """Every case with everybody."""
-    tools = {"driver": os.path.join(words.tools, "bench_driver"), "work": work}
+    tools = {"driver": os.path.join(words.tools, "bench_driver"), "work": work,
+             "sockets": os.path.join(work, "sockets")}
     sizes = QUICK if words.quick else FULL
 
     def make_run(seed=1):
@@ -172,7 +173,8 @@ def main():
         for case in CASES:
             print("%-28s %s" % (case.name, case.title))
         return 0
-    words.runs = words.runs or (3 if words.quick else 7)
+    words.bin, words.tools = os.path.abspath(words.bin), os.path.abspath(words.tools)
+    words.runs = words.runs or (2 if words.quick else 7)
     if words.what == "all" and os.geteuid() != 0:
         sys.exit("scripts/bench: mounting and emptying caches need root")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
@@ -190,6 +192,8 @@ def main():
             area = machine.Area(work, words.backing, (1024 if words.quick else words.size) << 20)
             collected["settings"]["backing"] = area.describe()
             compare_all(words, work, area, collected)
+            if not words.cases:
+                collected["mapping"] = mapping.measure(words, work)
         write(words.out, collected)
         with open(os.path.join(words.out, "results.md")) as file:
             print(file.read())

@@ -70,7 +70,7 @@ FULL = Sizes(large=512 << 20, writable=256 << 20, map_writable=64 << 20, random=
              fsynced=5000, dsync=1000, appends=20000, files=10000, created=3000, pings=20000, tree=3000,
              units=80, sqlite_delete=200, sqlite_wal=1000, pgbench=500, pg_scale=5)
 QUICK = Sizes(large=64 << 20, writable=32 << 20, map_writable=16 << 20, random=4096, cached=16384,
-              fsynced=1000, dsync=200, appends=4000, files=2000, created=500, pings=3000, tree=500,
+              fsynced=1000, dsync=200, appends=4000, files=2000, created=500, pings=3000, tree=200,
               units=8, sqlite_delete=30, sqlite_wal=100, pgbench=50, pg_scale=1)
 
 

@@ -44,7 +44,8 @@ def sqlite(run, mode, transactions):
     run.command("sqlite3", "-batch", "-bail", database, setup)
     insert = "INSERT INTO t(k, v) VALUES(hex(randomblob(8)), randomblob(200));\n"
     _, seconds = run.command("sqlite3", "-batch", "-bail", database,
-                             text="PRAGMA journal_mode=%s; PRAGMA synchronous=FULL;\n" % mode + insert * transactions)
+                             text="PRAGMA journal_mode=%s; PRAGMA synchronous=FULL;\n" % mode
+                             + insert * transactions)
     output, _ = run.command("sqlite3", "-batch", "-bail", database, "SELECT count(*) FROM t;")
     if output.strip() != str(transactions):
         raise CaseFailed("sqlite3: %s rows of %d" % (output.strip(), transactions))
@@ -73,20 +74,18 @@ def copy_cluster(run):
 def start_cluster(run):
     """The server, on the mount."""
     start_postgres(run, run.path("run", "postgres"))
-    run.state["started"] = True
 
 
 def stop_cluster(run):
     """It must be gone before the mount can go."""
-    if run.state.pop("started", False):
-        stop_postgres(run, run.path("run", "postgres"))
+    stop_postgres(run, run.path("run", "postgres"))
 
 
 @case("pgbench", "pgbench, 4 clients", "µs", needs=("postgres",), reset=copy_cluster, warm=start_cluster,
       after=stop_cluster, writes=True)
 def pgbench(run):
     """TPC-B-like transactions; the time of one."""
-    output, _ = run.command(*as_postgres("pgbench", "-h", run.tools["work"], "-U", "postgres", "-n", "-c", "4",
+    output, _ = run.command(*as_postgres("pgbench", "-h", run.tools["sockets"], "-U", "postgres", "-n", "-c", "4",
                                          "-j", "2", "-t", str(run.sizes.pgbench), "postgres"))
     rate = re.search(r"tps = ([0-9.]+)", output)
     if rate is None:

@@ -4,7 +4,11 @@ import glob
 import os
 import pwd
 import random
+import signal
 import subprocess
+import time
+
+from cases import CaseFailed
 
 SMALL = 3000  # bytes of a small file
 OLD = 1600000000  # files' times: long before anybody's index was written
@@ -119,15 +123,30 @@ def as_postgres(program, *words):
 
 def start_postgres(run, data):
     """A server on the data directory, its socket outside of BACKING."""
-    sockets = run.tools["work"]
-    run.command(*as_postgres("pg_ctl", "-D", data, "-w", "-t", "60", "-s", "-l", sockets + "/postgres.log", "-o",
+    sockets = run.tools["sockets"]
+    run.command(*as_postgres("pg_ctl", "-D", data, "-w", "-t", "20", "-s", "-l", sockets + "/log", "-o",
                              "-k %s -c listen_addresses='' -c shared_buffers=32MB -c checkpoint_timeout=1h"
                              % sockets, "start"))
 
 
 def stop_postgres(run, data):
-    """Stop it, soon."""
-    run.command(*as_postgres("pg_ctl", "-D", data, "-w", "-s", "-m", "fast", "stop"))
+    """Stop it, soon, and if it does not hear (it may hang in a mount, or have lost its files) for certain."""
+    lock = run.tools["sockets"] + "/.s.PGSQL.5432.lock"
+    try:
+        with open(lock) as file:
+            server = int(file.readline())
+    except (OSError, ValueError):
+        return  # it never came so far
+    try:
+        run.command(*as_postgres("pg_ctl", "-D", data, "-w", "-t", "20", "-s", "-m", "fast", "stop"))
+    except CaseFailed:
+        for number in (signal.SIGQUIT, signal.SIGKILL):
+            deadline = time.monotonic() + 5
+            while os.path.exists("/proc/%d" % server) and time.monotonic() < deadline:
+                os.kill(server, number)
+                time.sleep(0.2)
+        for path in glob.glob(run.tools["sockets"] + "/.s.*"):
+            os.unlink(path)
 
 
 def postgres(run):
@@ -136,12 +155,12 @@ def postgres(run):
     os.makedirs(data)
     user = pwd.getpwnam("postgres")
     os.chown(data, user.pw_uid, user.pw_gid)
-    os.close(os.open(run.tools["work"] + "/postgres.log", os.O_CREAT | os.O_WRONLY))
-    os.chown(run.tools["work"] + "/postgres.log", user.pw_uid, user.pw_gid)
+    os.makedirs(run.tools["sockets"], exist_ok=True)
+    os.chown(run.tools["sockets"], user.pw_uid, user.pw_gid)
     run.command(*as_postgres("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--wal-segsize=4"))
     start_postgres(run, data)
     try:
-        run.command(*as_postgres("pgbench", "-h", run.tools["work"], "-U", "postgres", "-q", "-i",
+        run.command(*as_postgres("pgbench", "-h", run.tools["sockets"], "-U", "postgres", "-q", "-i",
                                  "-s", str(run.sizes.pg_scale), "postgres"))
     finally:
         stop_postgres(run, data)

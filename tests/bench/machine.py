@@ -12,14 +12,14 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def first_line(*command):
-    """The first line that a command prints, or '' where it is not installed."""
+    """The first line that a command prints, the one with its own name if there is one; '' without it."""
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    # fuse-overlayfs complains before it answers
-    lines = [line for line in done.stdout.splitlines() if line and "ignored" not in line]
-    return lines[0].strip() if lines else ""
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    named = [line for line in lines if os.path.basename(command[0]) in line]
+    return (named or lines or [""])[0]
 
 
 def describe():

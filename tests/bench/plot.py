@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The ratios to native as a picture: a line for each case, a dot for each file system, on a scale of powers."""
 import math
-from xml.sax.saxutils import escape
+from html import escape
 
 COLOURS = ["#7f7f7f", "#1f77b4", "#2ca02c", "#9467bd", "#8c564b", "#17becf", "#bcbd22", "#aec7e8"]
 OURS = ["#d62728", "#ff7f0e", "#e377c2", "#f7b6d2", "#ff9896", "#ffbb78"]

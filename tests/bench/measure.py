@@ -86,7 +86,7 @@ class Bench:
     def trial(self, peer):
         """Does it mount, answer and go again? None, or why not."""
         try:
-            with Mount(peer, self.area, self.mnt) as mount:
+            with Mount(peer, self.area, self.mnt) as mount, mount.watched(20):
                 os.statvfs(mount.top) if peer.kind == "bare" else os.listdir(mount.top)
         except (MountFailed, OSError, subprocess.SubprocessError) as error:
             return str(error)

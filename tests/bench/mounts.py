@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """A mounted peer: started, watched for what it costs, taken down. Each measurement gets a new one, so the
 kernel has nothing of the mount cached and no other daemon runs beside it."""
+import contextlib
 import glob
 import os
 import resource
 import signal
 import subprocess
+import threading
 import time
 
 START_SECONDS = 20
@@ -48,6 +50,8 @@ class Mount:
         self.log = log or mnt + ".log"
         self.process = None
         self.pid = None
+        self.connection = None  # the number under which the kernel knows it
+        self.aborted = False
         self.top = area.backing if peer.kind == "native" else mnt
 
     def _prepare(self):
@@ -81,8 +85,10 @@ class Mount:
                 self._end()
                 raise MountFailed("does not mount: " + (self.said() or "no word from it"))
             time.sleep(0.002)
+        self.connection = mount_of(self.mnt).split(":")[1]
         try:
-            os.stat(self.mnt)
+            with self.watched(START_SECONDS):
+                os.stat(self.mnt)
         except OSError as error:
             self._end()
             raise MountFailed("mounted, and then: %s %s" % (error.strerror, self.said())) from error
@@ -94,38 +100,51 @@ class Mount:
         self._end()
 
     def abort(self):
-        """End the connection, so that nobody waits for a daemon that hangs."""
-        number = mount_of(self.mnt)
-        if self.peer.kind in ("fuse", "bare") and number:
-            try:
-                with open("/sys/fs/fuse/connections/%s/abort" % number.split(":")[1], "w") as file:
-                    file.write("1")
-            except OSError:
-                pass
+        """End a daemon that hangs, and with it its connection, so that nobody waits for it."""
+        self.aborted = True
+        for end in (lambda: os.kill(self.pid or self.process.pid, signal.SIGKILL), self._abort_connection):
+            with contextlib.suppress(OSError, AttributeError):  # it is gone, or there was none
+                end()
+
+    def _abort_connection(self):
+        # a daemon can be past being killed; not every machine has these files
+        with open("/sys/fs/fuse/connections/%s/abort" % self.connection, "w") as file:
+            file.write("1")
+
+    @contextlib.contextmanager
+    def watched(self, seconds):
+        """What is done inside asks the daemon something: it must not wait forever."""
+        timer = threading.Timer(seconds, self.abort)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
 
     def _end(self):
         if self.peer.kind == "native":
             return
-        for attempt in range(50):
-            if mount_of(self.mnt) is None:
-                break
-            # a program may still be on its way out
-            if subprocess.run(["umount", self.mnt], capture_output=True).returncode != 0:
-                time.sleep(0.1)
-            if attempt == 40:
-                self.abort()
-                subprocess.run(["umount", "--lazy", self.mnt], capture_output=True)
+        with self.watched(END_SECONDS):
+            for attempt in range(50):
+                if mount_of(self.mnt) is None:
+                    break
+                # a program may still be on its way out
+                words = ["umount", self.mnt] if attempt < 40 else ["umount", "--lazy", self.mnt]
+                if subprocess.run(words, capture_output=True).returncode != 0:
+                    time.sleep(0.1)
         if self.process is None:
             return
         for number in (None, signal.SIGTERM, signal.SIGKILL):
             if number:
                 self.process.send_signal(number)
             try:
-                self.process.wait(timeout=END_SECONDS if number is None and mount_of(self.mnt) is None else 3)
+                patient = number is None and not self.aborted and mount_of(self.mnt) is None
+                self.process.wait(timeout=END_SECONDS if patient else 3)
                 break
             except subprocess.TimeoutExpired:
                 continue
-        deadline = time.monotonic() + END_SECONDS
+        deadline = time.monotonic() + (3 if self.aborted else END_SECONDS)
         while self.pid not in (None, self.process.pid) and os.path.exists("/proc/%d" % self.pid):
             if time.monotonic() > deadline:
                 break

@@ -15,7 +15,7 @@ EXAMPLES = "/usr/share/doc/libfuse3-dev/examples"
 
 @dataclasses.dataclass
 class Peer:
-    """One file system. The command stays in the foreground; {backing}, {mnt}, {lower}, {scratch} are paths."""
+    """One file system; its command has {backing}, {mnt}, {lower} and {scratch} for paths."""
     name: str
     kind: str  # native, bind, fuse, or bare: the least daemon there can be
     command: list = dataclasses.field(default_factory=list)
@@ -110,8 +110,9 @@ def offers(help_text, option):
     """Does --help name this option, and this value of it where it lists the values?"""
     key, equals, value = option.partition("=")
     for found in re.finditer(r"^\s+(?:-o )?%s(=\S*)?(?=\s|$)" % re.escape(key), help_text, re.M):
-        values = (found[1] or "")[1:]
-        if bool(equals) == bool(found[1]) and (not equals or value in values.split("|") or "|" not in values):
+        values = (found[1] or "")[1:].split("|")
+        # SIZE and its like stand for any value
+        if bool(equals) == bool(found[1]) and (not equals or value in values or any(v.isupper() for v in values)):
             return True
     return False
 

@@ -32,7 +32,6 @@ class Case:
     quick: bool = False
     bare: bool = False  # for the bare daemon, too
     bare_only: bool = False
-    native_only: bool = False
     read_cache: bool = False  # page cache used over bytes read means something
 
 

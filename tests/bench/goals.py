@@ -82,7 +82,8 @@ def writes(judge):
     for name, case in judge.cases.items():
         for peer in case["results"]:
             if case["writes"] and peer.startswith(PLAIN):
-                judge.at_most(name, peer, 1.1, "disk_written_to_native", "bytes written to the disk, times native's")
+                judge.at_most(name, peer, 1.1, "disk_written_to_native",
+                              "bytes written to the disk, times native's")
 
 
 def passthrough(judge):

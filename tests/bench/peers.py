@@ -32,8 +32,6 @@ class Peer:
         """Is this case for this peer? A peer's write-back form has something to show only where it writes."""
         if self.kind == "bare" or case.bare_only:
             return self.kind == "bare" and case.bare
-        if case.native_only:
-            return self.kind == "native"
         return case.writes or self.ours or not self.writeback
 
 
@@ -86,7 +84,8 @@ def standard_peers(work, timeout, bare):
                  ["fuse-overlayfs", "-f", "-o", overlay + ",writeback=%d" % writeback, "{mnt}"],
                  first_line("fuse-overlayfs", "--version"), writeback=writeback),
             Peer("passthrough_ll" + suffix, "fuse",
-                 [example or "passthrough_ll", "-f", "-o", lowlevel + (",writeback" if writeback else ""), "{mnt}"],
+                 [example or "passthrough_ll", "-f", "-o", lowlevel + (",writeback" if writeback else ""),
+                  "{mnt}"],
                  "libfuse " + first_line("pkg-config", "--modversion", "fuse3"), writeback=writeback),
         ]
     found.sort(key=lambda peer: peer.writeback)  # stable: the write-back forms last

@@ -44,16 +44,17 @@ def machine_lines(results):
         machine["system"])
     yield "- BACKING: %s" % settings["backing"]
     yield "- libfuse %s, %s, Python %s" % (machine["libfuse"], machine["fio"] or "no fio", machine["python"])
-    yield "- %d runs of each, interleaved, each on a new mount; attributes and names trusted for %g s; %s sizes" % (
-        settings["runs"], settings["timeout"], "small" if settings["quick"] else "full")
-    for name, version in sorted(results["programs"].items()):
-        yield "- %s: %s" % (name, version)
+    yield "- %d runs of each, interleaved; %s sizes" % (settings["runs"], "small" if settings["quick"] else "full")
+    if results.get("peers"):
+        yield "- each run on a new mount; the kernel trusts attributes and names for %g s" % settings["timeout"]
+        yield "- " + "; ".join("%s: %s" % program for program in sorted(results["programs"].items()))
 
 
 def peer_lines(results):
     """Who took part, and who did not."""
     yield from table(["file system", "version", "command"],
-                     [[peer["name"], peer["version"], "`%s`" % " ".join(peer["command"]) if peer["command"] else ""]
+                     [[peer["name"], peer["version"],
+                       "`%s`" % " ".join(peer["command"]) if peer["command"] else ""]
                       for peer in results["peers"]], 3)
     for line in results["left_out"]:
         yield ""
@@ -123,11 +124,13 @@ def mapping_lines(mapping):
     yield ""
     rows = []
     for entry in mapping:
-        base = entry["pread"]["median"]
-        rows.append([number(entry["length"], 6)] + [
-            "%s %s" % (number(entry[way]["median"]),
-                       percent(entry[way]["spread"]) if way == "pread" else "(%s)" % ratio(base / entry[way]["median"]))
-            for way in ("pread", "pin", "pinned")])
+        row = [number(entry["length"], 6)]
+        for way in ("pread", "pin", "pinned"):
+            text = "%s %s" % (number(entry[way]["median"]), percent(entry[way]["spread"]))
+            if way != "pread":
+                text += " (%s)" % ratio(entry["pread"]["median"] / entry[way]["median"])
+            row.append(text)
+        rows.append(row)
     yield from table(["bytes", "pread(2)", "pin", "pinned"], rows)
 
 

@@ -229,7 +229,7 @@ int rules_load(const char *path, const struct options *mount, struct rules **ret
 	*ret_error = NULL;
 	if (result == 0)
 		return rules_parse(text, length, path, mount, ret_rules, ret_error);
-	if (asprintf(ret_error, "cannot read '%s': %s", path, strerror(-result)) < 0)
+	if (asprintf(ret_error, "cannot read rules '%s': %s", path, strerror(-result)) < 0)
 		*ret_error = NULL;
 	return result;
 }

@@ -143,7 +143,7 @@ os.close(fd)
 PY
 
 no_such_rules() {
-	says "cannot read '$WORK/nowhere': No such file or directory" \
+	says "cannot read rules '$WORK/nowhere': No such file or directory" \
 		"$MEMMAPFS_BIN" -f "$BACKING" "$MNT" -o "rules=$WORK/nowhere"
 	status=0
 	"$MEMMAPFS_BIN" -f "$BACKING" "$MNT" -o "rules=$WORK/nowhere" 2>/dev/null || status=$?

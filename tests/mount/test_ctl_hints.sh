@@ -129,7 +129,7 @@ users_may_what_their_rights_say() {
 	as 65534 "$CTL" lock "$MNT/tree/below/two"
 	as 65534 "$CTL" unlock "$MNT/tree/below/two"
 	as 65534 "$CTL" evict "$MNT/tree/below/two"
-	chmod 600 "$BACKING/tree/one"
+	chmod 600 "$MNT/tree/one"
 	exits 1 as 65534 "$CTL" preload "$MNT/tree/one"
 	exits 1 as 65534 "$CTL" preload "$MNT/tree" 2>"$WORK/said"
 	grep -q "tree/one': Permission denied" "$WORK/said"

@@ -41,6 +41,7 @@ struct inode {
 	_Atomic(struct file *) file; /* set once, by the first open; see file.h */
 	_Atomic bool queued;	     /* on fs->dirty, or taken off it and not looked at yet */
 	struct inode *dirty_next;    /* protected by fs->dirty_lock while queued */
+	uint64_t dirty_since_ms;     /* protected by fs->dirty_lock while queued; CLOCK_MONOTONIC */
 	_Atomic bool names_dirty;    /* of a directory: entries changed and are not synced */
 	bool syncing, overdue;	     /* loop thread only; being synced, and due again already */
 };

@@ -47,6 +47,7 @@ struct loop {
 	uv_loop_t uv;
 	uv_thread_t thread;
 	uv_timer_t tick;
+	uint64_t tick_ms; /* loop thread only */
 	uv_timer_t look;
 	uv_timer_t idle;
 	uv_async_t paging;
@@ -170,7 +171,7 @@ static void start_sync(struct loop *loop, struct inode *inode)
 /* Says once, until all is done, that syncs take longer than the time between two of them. */
 static void say_late(struct loop *loop)
 {
-	uint64_t now = uv_now(&loop->uv), interval = loop->fs->options.sync_interval_ms;
+	uint64_t now = uv_now(&loop->uv), interval = loop->tick_ms;
 	unsigned late = 0;
 
 	for (const struct sync_work *work = loop->works; work != NULL && !loop->late_said; work = work->next)
@@ -181,19 +182,25 @@ static void say_late(struct loop *loop)
 	loop->late_said = true;
 }
 
-static void start_round(struct loop *loop)
+static void start_syncs(struct loop *loop, uint64_t due_by_ms)
 {
 	atomic_store(&loop->fs->sync_asked, false);
 	/* The link is read before the inode is handed on: from then on it may be dirty again. */
-	for (struct inode *inode = sync_take(loop->fs), *next; inode != NULL; inode = next) {
+	for (struct inode *inode = sync_take(loop->fs, due_by_ms), *next; inode != NULL; inode = next) {
 		next = inode->dirty_next;
 		start_sync(loop, inode);
 	}
 }
 
+/* What would be overdue at the next tick. The loop's clock is the monotonic one. */
+static void start_round(struct loop *loop)
+{
+	start_syncs(loop, uv_now(&loop->uv) + loop->tick_ms);
+}
+
 static void on_sync_now(uv_async_t *handle)
 {
-	start_round(handle->data);
+	start_syncs(handle->data, SYNC_TAKE_ALL);
 }
 
 static void fetch(struct fs *fs)
@@ -284,16 +291,22 @@ static void on_idle(uv_timer_t *timer)
 	job_start(loop, &loop->idling);
 }
 
-static void set_idle_timer(struct loop *loop)
+static void set_timer(uv_timer_t *timer, uv_timer_cb call, uint64_t interval_ms)
 {
-	uint64_t interval = pager_idle_interval_ms(loop->fs);
-
-	if (uv_is_closing((uv_handle_t *)&loop->idle))
+	if (uv_is_closing((uv_handle_t *)timer))
 		return;
-	if (interval == 0)
-		uv_timer_stop(&loop->idle);
+	if (interval_ms == 0)
+		uv_timer_stop(timer);
 	else
-		uv_timer_start(&loop->idle, on_idle, interval, interval);
+		uv_timer_start(timer, call, interval_ms, interval_ms);
+}
+
+/* As the mount's options and the rules in force want them. */
+static void set_timers(struct loop *loop)
+{
+	loop->tick_ms = policy_sync_ms(loop->fs);
+	set_timer(&loop->tick, on_tick, loop->tick_ms);
+	set_timer(&loop->idle, on_idle, pager_idle_interval_ms(loop->fs));
 }
 
 static void on_hangup(uv_signal_t *handle, int number)
@@ -380,7 +393,6 @@ static void loop_run(void *argument)
 int loop_start(struct fs *fs, struct loop **ret_loop)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
-	uint64_t interval = fs->options.sync_interval_ms;
 	int result;
 
 	if (loop == NULL)
@@ -402,13 +414,13 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	loop->looking.run = revalidate_open_files;
 	loop->forgetting.run = forget;
 	loop->fetching = (struct job){.run = fetch, .done = start_round};
-	loop->reloading = (struct job){.run = pager_reload, .done = set_idle_timer};
+	loop->reloading = (struct job){.run = pager_reload, .done = set_timers};
 	loop->pages[0].run = loop->pages[1].run = work_off_pages;
 	uv_timer_init(&loop->uv, &loop->idle);
 	uv_async_init(&loop->uv, &loop->paging, on_paging);
-	set_idle_timer(loop);
 	loop->sync_now.data = loop;
 	uv_timer_init(&loop->uv, &loop->tick);
+	set_timers(loop);
 	uv_timer_init(&loop->uv, &loop->look);
 	uv_async_init(&loop->uv, &loop->stop, on_stop);
 	uv_async_init(&loop->uv, &loop->end, on_end);
@@ -421,8 +433,6 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	uv_signal_start(&loop->terminate, on_end_signal, SIGTERM);
 	uv_signal_start(&loop->interrupt, on_end_signal, SIGINT);
 	uv_signal_start(&loop->hangup, on_hangup, SIGHUP);
-	if (fs->options.sync == SYNC_PERIODIC)
-		uv_timer_start(&loop->tick, on_tick, interval, interval);
 	/* Where the kernel collects writes it alone says what the files it has cached are like. */
 	if ((fs->options.cache == CACHE_AUTO || fs->policies.rules_path != NULL) && !fs->options.writeback)
 		uv_timer_start(&loop->look, on_look, REVALIDATE_MS, REVALIDATE_MS);

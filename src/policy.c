@@ -207,14 +207,28 @@ char *policy_last_rule(const struct fs *fs, const struct policy *policy)
 	return rule_text(fs, last);
 }
 
+/* The shorter of two times, where 0 is none. */
+static uint64_t shorter(uint64_t one, uint64_t other)
+{
+	return one == 0 ? other : other == 0 ? one : MIN(one, other);
+}
+
 uint64_t policy_idle_ms(struct fs *fs)
 {
 	struct policy_table *table = &fs->policies;
-	uint64_t mount_ms = fs->options.idle_ms, rules_ms;
 
 	LOCK_SCOPE(&table->lock);
-	rules_ms = table->rules == NULL ? 0 : rules_idle_ms(table->rules);
-	return mount_ms == 0 ? rules_ms : rules_ms == 0 ? mount_ms : MIN(mount_ms, rules_ms);
+	return shorter(fs->options.idle_ms, table->rules == NULL ? 0 : rules_idle_ms(table->rules));
+}
+
+uint64_t policy_sync_ms(struct fs *fs)
+{
+	struct policy_table *table = &fs->policies;
+	uint64_t mount_ms = fs->options.sync_interval_ms;
+
+	LOCK_SCOPE(&table->lock);
+	return shorter(fs->options.sync == SYNC_PERIODIC ? mount_ms : 0,
+		       table->rules == NULL ? 0 : rules_sync_ms(table->rules, mount_ms));
 }
 
 int policy_reload(struct fs *fs, size_t *ret_count, char **ret_error)

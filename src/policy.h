@@ -70,6 +70,9 @@ char *policy_rule(const struct fs *fs, const struct policy *policy, enum path_op
 /** policy_last_rule() - the last rule that had a say in it, as policy_rule() */
 char *policy_last_rule(const struct fs *fs, const struct policy *policy);
 
+/** policy_sync_ms() - the shortest sync_interval= of sync=periodic, of the mount and its rules; 0: none */
+uint64_t policy_sync_ms(struct fs *fs);
+
 /** policy_idle_ms() - the shortest idle= of the mount and its rules; 0: none */
 uint64_t policy_idle_ms(struct fs *fs);
 

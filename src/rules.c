@@ -234,6 +234,24 @@ int rules_load(const char *path, const struct options *mount, struct rules **ret
 	return result;
 }
 
+uint64_t rules_sync_ms(const struct rules *rules, uint64_t mount_ms)
+{
+	uint64_t shortest = 0;
+
+	for (size_t i = 0; i < rules->count; i++) {
+		const struct rule *rule = &rules->rule[i];
+		uint64_t interval = 0;
+
+		if ((rule->given >> PATH_SYNC_INTERVAL) & 1)
+			interval = rule->values.sync_interval_ms;
+		else if (((rule->given >> PATH_SYNC) & 1) && rule->values.sync == SYNC_PERIODIC)
+			interval = mount_ms;
+		if (interval > 0 && (shortest == 0 || interval < shortest))
+			shortest = interval;
+	}
+	return shortest;
+}
+
 uint64_t rules_idle_ms(const struct rules *rules)
 {
 	uint64_t shortest = 0;

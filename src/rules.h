@@ -52,6 +52,9 @@ void rules_free(struct rules *rules);
 /** rules_count() - how many rules there are */
 size_t rules_count(const struct rules *rules);
 
+/** rules_sync_ms() - the shortest interval at which a rule has files synced; @mount_ms: of those that name none */
+uint64_t rules_sync_ms(const struct rules *rules, uint64_t mount_ms);
+
 /** rules_idle_ms() - the shortest idle= of all rules; 0: none */
 uint64_t rules_idle_ms(const struct rules *rules);
 

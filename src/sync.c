@@ -69,6 +69,14 @@ static void wait_for_active(struct fs *fs, struct file *file)
 		pthread_cond_wait(&fs->sync_ended, &fs->sync_lock);
 }
 
+static uint64_t clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 /* Puts the inode on the list of dirty ones, unless it is there. The caller holds the inode. */
 static void enqueue(struct fs *fs, struct inode *inode)
 {
@@ -80,6 +88,7 @@ static void enqueue(struct fs *fs, struct inode *inode)
 	if (!atomic_load(&inode->queued)) {
 		atomic_store(&inode->queued, true);
 		inode_ref(inode);
+		inode->dirty_since_ms = clock_ms();
 		inode->dirty_next = fs->dirty;
 		fs->dirty = inode;
 	}
@@ -118,14 +127,30 @@ int sync_written(struct fs *fs, struct inode *inode, struct file *file, uint64_t
 	return 0;
 }
 
-struct inode *sync_take(struct fs *fs)
+/* When the inode has to be synced at the latest. A directory follows the mount, a file its rules. */
+static uint64_t due_ms(const struct fs *fs, struct inode *inode)
 {
-	struct inode *list;
+	const struct file *file = file_peek(inode);
+	const struct policy *policy = file == NULL ? &fs->policies.mount : file_policy(file);
+
+	return inode->dirty_since_ms + policy->sync_interval_ms;
+}
+
+struct inode *sync_take(struct fs *fs, uint64_t due_by_ms)
+{
+	struct inode *taken = NULL, **link = &fs->dirty, *inode;
 
 	LOCK_SCOPE(&fs->dirty_lock);
-	list = fs->dirty;
-	fs->dirty = NULL;
-	return list;
+	while ((inode = *link) != NULL) {
+		if (due_by_ms != SYNC_TAKE_ALL && due_ms(fs, inode) > due_by_ms) {
+			link = &inode->dirty_next;
+			continue;
+		}
+		*link = inode->dirty_next;
+		inode->dirty_next = taken;
+		taken = inode;
+	}
+	return taken;
 }
 
 /* The file's dirty extents, whose bytes count as being synced until they are given to settle(). */
@@ -450,7 +475,7 @@ size_t sync_waiting(struct fs *fs)
 
 int sync_all(struct fs *fs)
 {
-	struct inode *first = sync_take(fs);
+	struct inode *first = sync_take(fs, SYNC_TAKE_ALL);
 	int result = 0, error;
 	bool put_off;
 

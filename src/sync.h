@@ -72,12 +72,15 @@ int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasy
  */
 int sync_closing(struct fs *fs, struct inode *inode, struct file *file);
 
+#define SYNC_TAKE_ALL UINT64_MAX
+
 /**
- * sync_take() - take the list of dirty inodes
+ * sync_take() - take the dirty inodes that are due
+ * @due_by_ms: CLOCK_MONOTONIC; what may wait longer stays; or SYNC_TAKE_ALL
  *
  * Return: the first, linked by dirty_next, each with a reference; NULL when nothing is dirty.
  */
-struct inode *sync_take(struct fs *fs);
+struct inode *sync_take(struct fs *fs, uint64_t due_by_ms);
 
 /**
  * sync_inode() - put what is dirty of an inode onto the disk

@@ -171,3 +171,27 @@ equal(all(data[offset:offset + 6] == b"stored" for offset in range(0, 16 * MIB, 
 child.kill()
 PY
 daemon_ends 5
+
+cat >"$WORK/rules" <<'END'
+*.db sync=immediate
+*.log sync=periodic sync_interval=100ms
+*.slow sync=periodic sync_interval=1h
+END
+start_mount "sync=never,rules=$WORK/rules"
+check 'rules: each file is synced as its own rule says, whatever the mount does' py <<'PY'
+def state(name):
+    return json.loads(os.getxattr(MNT + "/" + name, "user.memmapfs.file"))["dirty"]
+fds = {name: os.open(MNT + "/" + name, os.O_CREAT | os.O_RDWR) for name in ("a.db", "a.log", "a.slow", "a")}
+before = statistics()["sync"]["msyncs"]
+os.write(fds["a.db"], b"x" * 1000)
+equal(statistics()["sync"]["msyncs"], before + 1, "immediate")
+os.write(fds["a"], b"x" * 1000)
+os.write(fds["a.slow"], b"x" * 1000)
+os.write(fds["a.log"], b"x" * 1000)
+wait_until(3, lambda: state("a.log") == 0)
+equal((state("a.db"), state("a"), state("a.slow")), (0, 0, 1000))
+time.sleep(0.5)
+equal(state("a.slow"), 1000)
+equal(statistics()["sync"]["msyncs"], before + 2)
+PY
+stop_mount

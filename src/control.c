@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 
 #include "control_pages.h"
+#include "farewell.h"
 #include "fs.h"
 #include "inode.h"
+#include "listing.h"
 #include "stats.h"
 
 enum control_right {
@@ -54,6 +56,26 @@ static int run_stats(struct control_call *call)
 	return 0;
 }
 
+static int run_files(struct control_call *call)
+{
+	return listing_files(call->fs, call->value, call->caller->uid, &call->reply);
+}
+
+static int run_residency(struct control_call *call)
+{
+	return listing_residency(call->fs, call->inode, call->value, &call->reply);
+}
+
+static int run_runs(struct control_call *call)
+{
+	return listing_runs(call->fs, call->inode, call->value, &call->reply);
+}
+
+static int run_farewell(struct control_call *call)
+{
+	return farewell_promise(call->fs, call->value, call->caller->uid, &call->reply);
+}
+
 static const struct control_row rows[] = {
 	{"stats", PLACE_ROOT, RIGHT_OWN, false, get_stats, run_stats},
 	{"file", PLACE_FILE, RIGHT_NONE, false, stats_file, NULL},
@@ -64,6 +86,10 @@ static const struct control_row rows[] = {
 	{"evict", PLACE_FILE, RIGHT_OWN, true, NULL, control_evict},
 	{"lock", PLACE_FILE, RIGHT_OWN, true, NULL, control_lock},
 	{"unlock", PLACE_FILE, RIGHT_OWN, true, NULL, control_unlock},
+	{"files", PLACE_ROOT, RIGHT_ANY, true, NULL, run_files},
+	{"residency", PLACE_FILE, RIGHT_ANY, true, NULL, run_residency},
+	{"runs", PLACE_FILE, RIGHT_ANY, true, NULL, run_runs},
+	{"farewell", PLACE_ROOT, RIGHT_ANY, false, NULL, run_farewell},
 };
 
 static const struct control_row *find_row(const char *name)

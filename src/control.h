@@ -17,6 +17,9 @@
  *   evict    regular file         "now[:OFFSET:LENGTH]" (owner or root)
  *   lock     regular file         "now[:OFFSET:LENGTH]" (owner or root)
  *   unlock   regular file         "now[:OFFSET:LENGTH]" (owner or root)
+ *   files    mount root           MEASURE[:COUNT]; see listing.h
+ *   residency, runs regular file  see listing.h
+ *   farewell mount root           name of a socket; see farewell.h
  *
  * "" is "now". OFFSET and LENGTH are bytes, of any alignment, with K, M, G, T or P behind them in units of
  * 1024; a range has to lie inside the file.

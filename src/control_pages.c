@@ -193,6 +193,7 @@ static int sync_mount(struct control_call *call)
 int control_sync(struct control_call *call)
 {
 	CLEANUP(page_call_end) struct page_call pages = {.call = call, .use = FD_USE_NONE};
+	bool failed;
 	int result;
 
 	if (call->inode == call->fs->root)
@@ -206,7 +207,7 @@ int control_sync(struct control_call *call)
 	if (atomic_load(&pages.file->writers) > 0)
 		fetch_from_clients(call);
 	/* The whole file, also for a range: a failure is then told to whom it concerns, as by fsync(2). */
-	result = sync_file(call->fs, call->inode, pages.file, true);
+	result = sync_file(call->fs, call->inode, pages.file, true, &failed);
 	return result < 0 ? control_refuse(call, result, "sync: %s", strerror(-result)) : 0;
 }
 
@@ -241,6 +242,7 @@ int control_evict(struct control_call *call)
 	CLEANUP(page_call_end) struct page_call pages;
 	struct timespec pause = {.tv_nsec = EVICT_PAUSE_NS};
 	uint64_t resident = 1;
+	bool failed;
 	int result = page_call_begin(call, &pages);
 
 	if (result == 0)
@@ -248,7 +250,7 @@ int control_evict(struct control_call *call)
 	if (result < 0)
 		return result;
 	fetch_from_clients(call);
-	result = sync_file(call->fs, call->inode, pages.file, true);
+	result = sync_file(call->fs, call->inode, pages.file, true, &failed);
 	if (result < 0)
 		return control_refuse(call, result, "sync: %s; nothing was evicted", strerror(-result));
 	mapping_unlock_all(&pages.file->mapping);

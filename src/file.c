@@ -14,6 +14,8 @@
 #define RACY_NS INT64_C(20000000)
 /* So long after a change by others was noticed every open drops the kernel's cache. */
 #define FOREIGN_NS INT64_C(2000000000)
+/* Nobody takes so long from an ESTALE to the second try. */
+#define TOLD_MS 10000
 
 struct file *file_peek(struct inode *inode)
 {
@@ -156,8 +158,24 @@ static bool changed_by_others_locked(struct file *file, const struct stat *now)
 static bool was_told_locked(struct file *file, pid_t caller)
 {
 	for (int i = 0; i < FILE_TOLD; i++) {
-		if (file->told[i] == caller) {
-			file->told[i] = 0;
+		if (file->told[i].pid == caller) {
+			file->told[i].pid = 0;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Makes a note that the caller is being told; false where there is no room for one. */
+static bool note_told_locked(struct file *file, pid_t caller)
+{
+	uint32_t now = (uint32_t)(clock_ns(CLOCK_MONOTONIC) / 1000000);
+
+	for (int i = 0; i < FILE_TOLD; i++) {
+		/* Whoever does not come back for so long was ended in between. */
+		if (file->told[i].pid == 0 || now - file->told[i].ms > TOLD_MS) {
+			file->told[i].pid = caller;
+			file->told[i].ms = now;
 			return true;
 		}
 	}
@@ -177,15 +195,16 @@ enum cache_verdict file_cache_judge(struct file *file, int fd, bool writes, pid_
 		return VERDICT_DROP;
 	others_write = atomic_load(&file->writers) > (writes ? 1 : 0) || file->changes > 0;
 	valid = !changed_by_others_locked(file, &now) && !file->foreign;
-	tell = file->foreign && !told;
+	if (told)
+		file->telling = file->foreign;
+	tell = (file->foreign || file->telling) && !told && note_told_locked(file, caller);
+	file->telling |= tell;
 	file->foreign = false;
 	/* Not a sure sign of a change, or none of its bytes: heeded where dropping is without danger. */
 	if (valid && !others_write)
 		valid = file->seen && !file->seen_racy && timespec_equal(&file->seen_ctime, &now.st_ctim);
 	if (file->changes == 0)
 		remember_locked(file, &now);
-	if (tell)
-		file->told[file->told_next++ % FILE_TOLD] = caller;
 	return tell ? VERDICT_TELL : valid ? VERDICT_KEEP : VERDICT_DROP;
 }
 
@@ -288,4 +307,40 @@ int file_error_check(struct file *file, struct handle *handle, bool consume)
 	free(file->lost);
 	file->lost = NULL;
 	return -file->error;
+}
+
+static uint32_t current_second(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint32_t)now.tv_sec;
+}
+
+/*
+ * Whoever finds that a new second has begun moves the counts on. What others count between its steps may
+ * land in the neighbouring second: the rate is for people to look at.
+ */
+void file_count_io(struct file *file, uint64_t bytes, bool written)
+{
+	uint32_t now = current_second();
+	uint32_t second = atomic_load_explicit(&file->io_second, memory_order_relaxed);
+
+	atomic_fetch_add_explicit(written ? &file->written_bytes : &file->read_bytes, bytes,
+				  memory_order_relaxed);
+	if (second != now && atomic_compare_exchange_strong(&file->io_second, &second, now)) {
+		uint64_t before = atomic_exchange_explicit(&file->io_now, 0, memory_order_relaxed);
+
+		atomic_store_explicit(&file->io_before, second + 1 == now ? before : 0, memory_order_relaxed);
+	}
+	atomic_fetch_add_explicit(&file->io_now, bytes, memory_order_relaxed);
+}
+
+uint64_t file_io_rate(struct file *file)
+{
+	uint32_t age = current_second() - atomic_load(&file->io_second);
+
+	if (age == 0)
+		return atomic_load(&file->io_before);
+	return age == 1 ? atomic_load(&file->io_now) : 0;
 }

@@ -57,25 +57,36 @@ struct file {
 	_Atomic unsigned openers; /* written under lock */
 	_Atomic unsigned writers; /* written under lock */
 	/* What BACKING's file looked like when the kernel's cache of it was last known to be right. */
-	bool seen;	       /* protected by lock */
-	bool seen_racy;	       /* protected by lock; a later change may leave the same time stamps */
-	unsigned changes;      /* protected by lock; by the mount, begun and not ended */
-	bool foreign;	       /* protected by lock; a change by others that the kernel was not told of */
-	int64_t foreign_ns;    /* protected by lock; CLOCK_MONOTONIC of the last foreign change noticed */
-	pid_t told[FILE_TOLD]; /* protected by lock; who was given VERDICT_TELL and has not come back */
-	unsigned told_next;    /* protected by lock */
-	bool suspect;	       /* protected by lock; found different by the last file_recheck() */
-	uint64_t checked;      /* of the last round of revalidate_open_files(), which alone uses it */
+	bool seen;	    /* protected by lock */
+	bool seen_racy;	    /* protected by lock; a later change may leave the same time stamps */
+	unsigned changes;   /* protected by lock; by the mount, begun and not ended */
+	bool foreign;	    /* protected by lock; a change by others that the kernel was not told of */
+	int64_t foreign_ns; /* protected by lock; CLOCK_MONOTONIC of the last foreign change noticed */
+	/* Protected by lock: who was given VERDICT_TELL, and when (CLOCK_MONOTONIC, wraps); pid 0 is free. */
+	struct {
+		pid_t pid;
+		uint32_t ms;
+	} told[FILE_TOLD];
+	bool telling;	  /* protected by lock; none of them has come back: the kernel may still not know */
+	bool suspect;	  /* protected by lock; found different by the last file_recheck() */
+	uint64_t checked; /* of the last round of revalidate_open_files(), which alone uses it */
 	struct timespec seen_mtime;	/* protected by lock */
 	struct timespec seen_ctime;	/* protected by lock */
 	off_t seen_size;		/* protected by lock */
 	_Atomic bool direct_access;	/* DAX: a store is the write */
 	struct lock_owner *lock_owners; /* protected by lock */
+	/* Bytes asked for through handles, for the listing; see file_count_io(). */
+	_Atomic uint64_t read_bytes;
+	_Atomic uint64_t written_bytes;
+	_Atomic uint32_t io_second; /* CLOCK_MONOTONIC, of io_now */
+	_Atomic uint64_t io_now;    /* bytes in that second */
+	_Atomic uint64_t io_before; /* bytes in the second before it */
 	/* Errors of background syncs, as errseq_t counts them. */
 	_Atomic uint64_t error_sequence; /* failures so far; written under lock */
 	int error;			 /* protected by lock; errno of the last one */
 	bool error_unheard;		 /* protected by lock; no handle was open, or none consumed it yet */
 	struct lost_ranges *lost;	 /* protected by lock; NULL when nothing is, or all was reported */
+	_Atomic bool kept;		 /* a reference on the inode is held until the error was consumed */
 	_Atomic unsigned syncing;	 /* syncs that have begun and not said yet how they ended */
 };
 
@@ -129,7 +140,8 @@ enum cache_verdict {
  * @writes: the handle being opened is counted among the writers already
  * @caller: thread that opens it
  *
- * VERDICT_TELL is given once a caller and change.
+ * VERDICT_TELL is given once a caller and change, to every caller that comes before the first that was told
+ * has come back, and with it the attributes; never more often than callers can be remembered.
  *
  * The cache goes for changes of others only. The kernel copies a write into its cache before it sends it:
  * were the page dropped in between, the next read would fetch the bytes of before the write and keep them.
@@ -158,6 +170,12 @@ void file_change_begin(struct file *file, int fd);
 
 /** file_change_end() - it has; what the file looks like now is what the kernel knows */
 void file_change_end(struct file *file, int fd);
+
+/** file_count_io() - note that so many bytes were read or written; takes no lock */
+void file_count_io(struct file *file, uint64_t bytes, bool written);
+
+/** file_io_rate() - bytes a second, as counted in the last whole second */
+uint64_t file_io_rate(struct file *file);
 
 /**
  * file_error_record() - a sync failed with @error (positive)

@@ -150,6 +150,7 @@ int fs_open(struct fs *fs, struct options *options, struct rules *rules, char **
 	pthread_mutex_init(&fs->sync_lock, NULL);
 	pthread_cond_init(&fs->sync_ended, NULL);
 	pthread_mutex_init(&fs->wait_lock, NULL);
+	pthread_mutex_init(&fs->farewell.lock, NULL);
 	pthread_mutex_init(&fs->work_lock, NULL);
 	/* By its full name: the daemon leaves the directory it was started in. */
 	policy_table_init(&fs->policies, &fs->options, rules,
@@ -204,6 +205,7 @@ void fs_close(struct fs *fs)
 	pthread_mutex_destroy(&fs->sync_lock);
 	pthread_cond_destroy(&fs->sync_ended);
 	pthread_mutex_destroy(&fs->wait_lock);
+	pthread_mutex_destroy(&fs->farewell.lock);
 	pthread_mutex_destroy(&fs->work_lock);
 	pthread_cond_destroy(&fs->wait_ended);
 	options_fini(&fs->options);

@@ -15,7 +15,7 @@
  *   fs->sync_lock
  *   mapping->lock
  *   window_cache->lock
- *   policy_table->lock, handle_table->lock, fs->wait_lock, fs->work_lock: leaves
+ *   policy_table->lock, handle_table->lock, fs->wait_lock, fs->work_lock, farewell->lock: leaves
  * No lock is held across a reply, msync(2), or a touch of mapped bytes.
  */
 
@@ -25,6 +25,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "farewell.h"
 #include "fds.h"
 #include "handle.h"
 #include "inode.h"
@@ -32,6 +33,7 @@
 #include "options.h"
 #include "policy.h"
 #include "util.h"
+#include "warm.h"
 
 enum io_counter {
 	IO_READS,
@@ -102,6 +104,10 @@ struct fs {
 	_Atomic int64_t syncing_bytes; /* taken from them, and not on disk yet */
 	_Atomic bool sync_asked;       /* sync_bytes= was passed, and no round has begun since */
 	_Atomic unsigned writers;      /* open handles that write */
+	uint64_t look_round;	       /* of revalidate_open_files(), which alone uses it */
+	_Atomic bool sync_failed;      /* some sync, ever: the exit status tells */
+	_Atomic bool attributes_dirty; /* changed by the mount, and left to the kernel */
+	_Atomic size_t unsynced;       /* inodes that the last sync has not come to */
 
 	pthread_mutex_t sync_lock;
 	pthread_cond_t sync_ended;
@@ -120,12 +126,13 @@ struct fs {
 	size_t wait_count;	 /* protected by wait_lock; threads, some of which may be past their wait */
 	bool waits_cancelled;	 /* protected by wait_lock */
 
+	struct farewell farewell;
+	struct warm warm; /* of the main thread's */
+
 	_Atomic unsigned idle_workers; /* waiting for a request: somebody who can take forgets */
-	/* Has the kernel drop what it cached of an inode, from another thread; set by the loop. */
-	void (*forget_content)(void *context, uint64_t nodeid);
 	/* Has the loop begin a round of syncs now; set by the loop. */
 	void (*ask_to_sync)(void *context);
-	/* Asked for by threads that run short of descriptors; set by the session. */
+	/* Something is queued by session_forget_later(); set by the loop. */
 	void (*ask_to_forget)(void *context);
 	/* There is something on fs->work; set by the loop. */
 	void (*work_waits)(void *context);

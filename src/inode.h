@@ -155,6 +155,15 @@ int inode_keep(struct fs *fs, struct inode *inode);
  */
 struct inode *inode_known(struct fs *fs, int directory_fd, const char *name);
 
+/**
+ * inode_hold_files() - the inodes of one shard by id that have a file: opened at some time
+ * @ret_inodes: malloc'ed array, each with a reference; NULL without memory
+ *
+ * Locks:  shard->lock.
+ * Return: how many.
+ */
+size_t inode_hold_files(struct inode_shard *shard, struct inode ***ret_inodes);
+
 /** inode_name() - the path of an inode for messages: malloc'ed, never NULL except without memory */
 char *inode_name(struct fs *fs, struct inode *inode);
 

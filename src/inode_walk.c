@@ -4,8 +4,7 @@
 #include "inode.h"
 #include "util.h"
 
-/* The inodes of a shard that have a file, referenced; malloc'ed. Returns how many. */
-static size_t hold_files(struct inode_shard *shard, struct inode ***ret_inodes)
+size_t inode_hold_files(struct inode_shard *shard, struct inode ***ret_inodes)
 {
 	size_t count = 0;
 
@@ -26,7 +25,7 @@ void inode_each_file(struct fs *fs, void (*call)(struct fs *fs, struct inode *in
 {
 	for (int i = 0; i < INODE_SHARDS; i++) {
 		struct inode **inodes;
-		size_t count = hold_files(&fs->inodes.by_id[i], &inodes);
+		size_t count = inode_hold_files(&fs->inodes.by_id[i], &inodes);
 
 		for (size_t k = 0; k < count; k++) {
 			call(fs, inodes[k]);

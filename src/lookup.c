@@ -20,6 +20,7 @@
 #include "inode.h"
 #include "inode_private.h"
 #include "request.h"
+#include "session.h"
 #include "util.h"
 
 #define FORGET_WAIT_MS 2000
@@ -34,8 +35,7 @@ static int wait_for_descriptor(struct fs *fs)
 		if (waited_ms >= FORGET_WAIT_MS || atomic_load(&fs->idle_workers) == 0 ||
 		    request_current()->impatient)
 			return -ENFILE;
-		if (fs->ask_to_forget != NULL)
-			fs->ask_to_forget(fs->ask_context);
+		session_forget_later(fs->session, 0);
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	}
 	return 0;
@@ -59,8 +59,8 @@ static int make_by_fd(struct fs *fs, const struct statx *stx, int fd, struct ino
 		return -ENFILE;
 	}
 	fd_use_end(&use);
-	if (atomic_load(&fs->fds.count) > fs->fds.limit / 4 * 3 && fs->ask_to_forget != NULL)
-		fs->ask_to_forget(fs->ask_context);
+	if (atomic_load(&fs->fds.count) > fs->fds.limit / 4 * 3)
+		session_forget_later(fs->session, 0);
 	*ret_inode = inode_publish(fs, inode);
 	return 0;
 }

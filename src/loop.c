@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <time.h>
 #include <unistd.h>
 #include <uv.h>
@@ -28,7 +29,8 @@
 
 #define EXIT_LOOP 7
 #define REVALIDATE_MS 1000
-#define FORGET_MAX 256
+/* Half of them may sit in syncs of a slow disk before the others have to wait. */
+#define POOL_THREADS "8"
 
 struct loop;
 
@@ -46,194 +48,23 @@ struct loop {
 	uv_thread_t thread;
 	uv_timer_t tick;
 	uv_timer_t look;
-	uv_work_t looking;
-	bool look_running; /* loop thread only */
-	uint64_t round;	   /* of looking; changed while it does not run */
 	uv_timer_t idle;
 	uv_async_t paging;
-	struct job idling, reloading;
-	struct job pages[2]; /* of the pool's four threads: reading ahead must not keep a sync waiting */
+	struct job idling, reloading, looking, forgetting, fetching;
+	struct job pages[2]; /* of the pool's eight threads: reading ahead must not keep a sync waiting */
 	uv_signal_t terminate, interrupt, hangup;
-	uv_async_t stop;
+	uv_async_t stop, end;
+	uv_sem_t quiet;
+	bool stopping; /* loop thread only */
 	uv_async_t forget;
 	uv_async_t sync_now;
-	uv_work_t fetching;
-	bool fetch_running; /* loop thread only */
 	uv_thread_t shutdown;
-	bool shutting_down; /* loop thread, and loop_stop() after its end */
-	uv_work_t forgetting;
-	_Atomic bool entries_wanted;
-	bool forget_running; /* loop thread only */
-	pthread_mutex_t content_lock;
-	uint64_t content[FORGET_MAX]; /* protected by content_lock; nodeids whose pages are to go */
-	size_t content_count;	      /* protected by content_lock */
-	unsigned syncing;	      /* loop thread only; inodes that are being synced */
-	unsigned ticked;	      /* loop thread only; those of them that a tick began */
-	bool late_said;		      /* loop thread only; since the pool was last idle */
-	unsigned endings;	      /* loop thread only; TERM and INT received */
+	bool shutting_down;	 /* loop thread, and loop_stop() after its end */
+	unsigned syncing;	 /* loop thread only; inodes that are being synced */
+	struct sync_work *works; /* loop thread only; one for each of them */
+	bool late_said;		 /* loop thread only; since the pool was last idle */
+	unsigned endings;	 /* loop thread only; TERM and INT received */
 };
-
-struct sync_work {
-	uv_work_t work;
-	struct loop *loop;
-	struct inode *inode; /* holds a reference */
-	bool ticked;
-};
-
-static void start_sync(struct loop *loop, struct inode *inode, bool ticked);
-
-static void sync_one(uv_work_t *request)
-{
-	struct sync_work *work = request->data;
-
-	sync_inode(work->loop->fs, work->inode);
-}
-
-static void sync_one_done(uv_work_t *request, int status)
-{
-	struct sync_work *work = request->data;
-	struct loop *loop = work->loop;
-	struct inode *inode = work->inode;
-
-	(void)status;
-	loop->ticked -= work->ticked;
-	free(work);
-	inode->syncing = false;
-	if (--loop->syncing == 0)
-		loop->late_said = false;
-	if (inode->overdue) {
-		/* Taken off the list by a tick, with a reference of its own. */
-		inode->overdue = false;
-		start_sync(loop, inode, true);
-	}
-	inode_unref(loop->fs, inode);
-}
-
-/* Consumes the caller's reference. */
-static void start_sync(struct loop *loop, struct inode *inode, bool ticked)
-{
-	struct sync_work *work;
-
-	if (inode->syncing) {
-		inode->overdue = true;
-		return;
-	}
-	work = malloc(sizeof(*work));
-	if (work == NULL) {
-		sync_inode(loop->fs, inode);
-		inode_unref(loop->fs, inode);
-		return;
-	}
-	*work = (struct sync_work){.work.data = work, .loop = loop, .inode = inode, .ticked = ticked};
-	inode->syncing = true;
-	loop->syncing++;
-	loop->ticked += ticked;
-	uv_queue_work(&loop->uv, &work->work, sync_one, sync_one_done);
-}
-
-static void start_round(struct loop *loop, bool ticked)
-{
-	atomic_store(&loop->fs->sync_asked, false);
-	/* The link is read before the inode is handed on: from then on it may be dirty again. */
-	for (struct inode *inode = sync_take(loop->fs), *next; inode != NULL; inode = next) {
-		next = inode->dirty_next;
-		start_sync(loop, inode, ticked);
-	}
-}
-
-static void on_sync_now(uv_async_t *handle)
-{
-	start_round(handle->data, false);
-}
-
-static void fetch(uv_work_t *request)
-{
-	struct loop *loop = request->data;
-	int result = session_flush_clients(loop->fs->session);
-
-	if (result < 0)
-		log_error("syncfs '%s': %s", loop->fs->mount_path, strerror(-result));
-}
-
-static void fetch_done(uv_work_t *request, int status)
-{
-	struct loop *loop = request->data;
-
-	(void)status;
-	loop->fetch_running = false;
-	start_round(loop, false);
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-	struct loop *loop = timer->data;
-
-	fs_count(loop->fs, SYNC_TICKS, 1);
-	if (loop->ticked > 0 && !loop->late_said) {
-		log_warning("a sync takes longer than its interval: %u files are not done", loop->ticked);
-		loop->late_said = true;
-	}
-	start_round(loop, true);
-	/* Only who may write a file can store through a mapping of it. */
-	if (atomic_load(&loop->fs->writers) > 0 && !loop->fetch_running) {
-		loop->fetch_running = true;
-		uv_queue_work(&loop->uv, &loop->fetching, fetch, fetch_done);
-	}
-}
-
-static void look(uv_work_t *request)
-{
-	struct loop *loop = request->data;
-
-	revalidate_open_files(loop->fs, loop->round);
-}
-
-static void look_done(uv_work_t *request, int status)
-{
-	(void)status;
-	((struct loop *)request->data)->look_running = false;
-}
-
-static void on_look(uv_timer_t *timer)
-{
-	struct loop *loop = timer->data;
-
-	if (loop->look_running || atomic_load(&loop->fs->handle_table.count) == 0)
-		return;
-	loop->look_running = true;
-	loop->round++;
-	uv_queue_work(&loop->uv, &loop->looking, look, look_done);
-}
-
-/* In a thread of its own: the pool may be busy syncing for as long as the disk likes. */
-static void shut_down(void *argument)
-{
-	struct loop *loop = argument;
-	int result = session_fsync_clients(loop->fs->session);
-
-	if (result < 0)
-		log_error("syncfs '%s': %s", loop->fs->mount_path, strerror(-result));
-	session_unmount(loop->fs->session);
-}
-
-static void on_end_signal(uv_signal_t *handle, int number)
-{
-	struct loop *loop = handle->data;
-	unsigned files = 0;
-
-	if (loop->endings++ == 0) {
-		log_info("%s: unmounting '%s'", strsignal(number), loop->fs->mount_path);
-		loop->shutting_down = uv_thread_create(&loop->shutdown, shut_down, loop) == 0;
-		if (!loop->shutting_down)
-			shut_down(loop);
-		return;
-	}
-	for (struct inode *inode = sync_take(loop->fs); inode != NULL; inode = inode->dirty_next)
-		files++;
-	log_error("%s again: ending at once; %u files and %u being synced may not be on disk",
-		  strsignal(number), files, loop->syncing);
-	_exit(EXIT_LOOP);
-}
 
 /* Work in the pool of which one piece runs at a time; what is asked for meanwhile is done afterwards, once. */
 static void job_work(uv_work_t *request)
@@ -266,6 +97,168 @@ static void job_done(uv_work_t *request, int status)
 		job_start(job->loop, job);
 	else if (job->done != NULL)
 		job->done(job->loop);
+}
+
+struct sync_work {
+	uv_work_t work;
+	struct loop *loop;
+	struct inode *inode; /* holds a reference */
+	uint64_t began_ms;   /* of the loop's clock */
+	struct sync_work *next, **link;
+};
+
+static void start_sync(struct loop *loop, struct inode *inode);
+
+static void sync_one(uv_work_t *request)
+{
+	struct sync_work *work = request->data;
+
+	sync_inode(work->loop->fs, work->inode);
+}
+
+static void sync_one_done(uv_work_t *request, int status)
+{
+	struct sync_work *work = request->data;
+	struct loop *loop = work->loop;
+	struct inode *inode = work->inode;
+
+	(void)status;
+	*work->link = work->next;
+	if (work->next != NULL)
+		work->next->link = work->link;
+	free(work);
+	inode->syncing = false;
+	if (--loop->syncing == 0)
+		loop->late_said = false;
+	if (inode->overdue) {
+		/* Taken off the list by a tick, with a reference of its own. */
+		inode->overdue = false;
+		start_sync(loop, inode);
+	}
+	inode_unref(loop->fs, inode);
+}
+
+/* Consumes the caller's reference. */
+static void start_sync(struct loop *loop, struct inode *inode)
+{
+	struct sync_work *work;
+
+	if (inode->syncing) {
+		inode->overdue = true;
+		return;
+	}
+	work = malloc(sizeof(*work));
+	if (work == NULL) {
+		sync_inode(loop->fs, inode);
+		inode_unref(loop->fs, inode);
+		return;
+	}
+	*work = (struct sync_work){.work.data = work,
+				   .loop = loop,
+				   .inode = inode,
+				   .began_ms = uv_now(&loop->uv),
+				   .next = loop->works,
+				   .link = &loop->works};
+	if (work->next != NULL)
+		work->next->link = &work->next;
+	loop->works = work;
+	inode->syncing = true;
+	loop->syncing++;
+	uv_queue_work(&loop->uv, &work->work, sync_one, sync_one_done);
+}
+
+/* Says once, until all is done, that syncs take longer than the time between two of them. */
+static void say_late(struct loop *loop)
+{
+	uint64_t now = uv_now(&loop->uv), interval = loop->fs->options.sync_interval_ms;
+	unsigned late = 0;
+
+	for (const struct sync_work *work = loop->works; work != NULL && !loop->late_said; work = work->next)
+		late += now - work->began_ms >= interval;
+	if (late == 0)
+		return;
+	log_warning("a sync takes longer than its interval: %u files are not done", late);
+	loop->late_said = true;
+}
+
+static void start_round(struct loop *loop)
+{
+	atomic_store(&loop->fs->sync_asked, false);
+	/* The link is read before the inode is handed on: from then on it may be dirty again. */
+	for (struct inode *inode = sync_take(loop->fs), *next; inode != NULL; inode = next) {
+		next = inode->dirty_next;
+		start_sync(loop, inode);
+	}
+}
+
+static void on_sync_now(uv_async_t *handle)
+{
+	start_round(handle->data);
+}
+
+static void fetch(struct fs *fs)
+{
+	int result = session_flush_clients(fs->session);
+
+	if (result < 0)
+		log_error("syncfs '%s': %s", fs->mount_path, strerror(-result));
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct loop *loop = timer->data;
+
+	fs_count(loop->fs, SYNC_TICKS, 1);
+	say_late(loop);
+	start_round(loop);
+	/* Only who may write a file can store through a mapping of it. */
+	if (atomic_load(&loop->fs->writers) > 0 && !loop->fetching.running)
+		job_start(loop, &loop->fetching);
+}
+
+static void on_look(uv_timer_t *timer)
+{
+	struct loop *loop = timer->data;
+
+	if (atomic_load(&loop->fs->handle_table.count) > 0 && !loop->looking.running)
+		job_start(loop, &loop->looking);
+}
+
+/* In a thread of its own: the pool may be busy syncing for as long as the disk likes. */
+static void shut_down(void *argument)
+{
+	struct loop *loop = argument;
+	int result = session_fsync_clients(loop->fs->session);
+
+	if (result < 0)
+		log_error("syncfs '%s': %s", loop->fs->mount_path, strerror(-result));
+	session_unmount(loop->fs->session);
+}
+
+static void on_end_signal(uv_signal_t *handle, int number)
+{
+	struct loop *loop = handle->data;
+	struct fs *fs = loop->fs;
+
+	if (loop->endings++ == 0) {
+		log_info("%s: %s '%s'", strsignal(number), loop->stopping ? "already ending" : "unmounting",
+			 fs->mount_path);
+		if (loop->stopping)
+			return;
+		loop->shutting_down = uv_thread_create(&loop->shutdown, shut_down, loop) == 0;
+		if (!loop->shutting_down)
+			shut_down(loop);
+		return;
+	}
+	if (fs->options.sync == SYNC_NEVER || fs->options.sync == SYNC_LAZY)
+		log_error("%s again: ending at once; what was written and not synced may not be on disk",
+			  strsignal(number));
+	else
+		log_error("%s again: ending at once; %zu files and %u being synced may not be on disk",
+			  strsignal(number), sync_waiting(fs), loop->syncing);
+	/* Nobody is left to serve it. */
+	umount2(fs->mount_path, MNT_DETACH | UMOUNT_NOFOLLOW);
+	_exit(EXIT_LOOP);
 }
 
 static void work_off_pages(struct fs *fs)
@@ -314,46 +307,16 @@ static void on_hangup(uv_signal_t *handle, int number)
 		job_start(loop, &loop->reloading);
 }
 
-static void forget_some(uv_work_t *request)
+static void forget(struct fs *fs)
 {
-	struct loop *loop = request->data;
-
-	uint64_t nodeids[FORGET_MAX];
-	size_t count;
-
-	pthread_mutex_lock(&loop->content_lock);
-	count = loop->content_count;
-	memcpy(nodeids, loop->content, count * sizeof(nodeids[0]));
-	loop->content_count = 0;
-	pthread_mutex_unlock(&loop->content_lock);
-	for (size_t i = 0; i < count; i++)
-		session_forget_content(loop->fs->session, nodeids[i]);
-	if (atomic_exchange(&loop->entries_wanted, false))
-		session_ask_to_forget(loop->fs->session);
-}
-
-static void forget_done(uv_work_t *request, int status)
-{
-	struct loop *loop = request->data;
-	bool more;
-
-	(void)status;
-	loop->forget_running = false;
-	pthread_mutex_lock(&loop->content_lock);
-	more = loop->content_count > 0;
-	pthread_mutex_unlock(&loop->content_lock);
-	if (more)
-		uv_async_send(&loop->forget);
+	session_forget_queued(fs->session);
 }
 
 static void on_forget(uv_async_t *handle)
 {
 	struct loop *loop = handle->data;
 
-	if (loop->forget_running)
-		return;
-	loop->forget_running = true;
-	uv_queue_work(&loop->uv, &loop->forgetting, forget_some, forget_done);
+	job_start(loop, &loop->forgetting);
 }
 
 static void close_handle(uv_handle_t *handle, void *argument)
@@ -363,38 +326,39 @@ static void close_handle(uv_handle_t *handle, void *argument)
 		uv_close(handle, NULL);
 }
 
+static void close_source(uv_handle_t *handle, void *argument)
+{
+	const struct loop *loop = argument;
+
+	if (handle != (const uv_handle_t *)&loop->terminate &&
+	    handle != (const uv_handle_t *)&loop->interrupt && handle != (const uv_handle_t *)&loop->end)
+		close_handle(handle, NULL);
+}
+
+/* With nothing left that begins work the loop ends as soon as the work in the pool has. */
 static void on_stop(uv_async_t *handle)
 {
-	/* With every handle closed the loop ends as soon as the work in the pool has. */
+	struct loop *loop = handle->data;
+
+	loop->stopping = true;
+	uv_walk(&loop->uv, close_source, loop);
+	uv_unref((uv_handle_t *)&loop->terminate);
+	uv_unref((uv_handle_t *)&loop->interrupt);
+}
+
+static void on_end(uv_async_t *handle)
+{
 	uv_walk(handle->loop, close_handle, NULL);
 }
 
 static void ask_to_forget(void *context)
 {
-	struct loop *loop = context;
-
-	atomic_store(&loop->entries_wanted, true);
-	uv_async_send(&loop->forget);
+	uv_async_send(&((struct loop *)context)->forget);
 }
 
 static void ask_to_sync(void *context)
 {
 	uv_async_send(&((struct loop *)context)->sync_now);
-}
-
-static void forget_content(void *context, uint64_t nodeid)
-{
-	struct loop *loop = context;
-	bool known = false;
-
-	pthread_mutex_lock(&loop->content_lock);
-	for (size_t i = 0; i < loop->content_count && !known; i++)
-		known = loop->content[i] == nodeid;
-	/* When the list is full the file is dropped by its next open. */
-	if (!known && loop->content_count < FORGET_MAX)
-		loop->content[loop->content_count++] = nodeid;
-	pthread_mutex_unlock(&loop->content_lock);
-	uv_async_send(&loop->forget);
 }
 
 static void work_waits(void *context)
@@ -407,6 +371,10 @@ static void loop_run(void *argument)
 	struct loop *loop = argument;
 
 	uv_run(&loop->uv, UV_RUN_DEFAULT);
+	uv_sem_post(&loop->quiet);
+	/* The last sync is the main thread's; here signals are waited for, and its end. */
+	uv_ref((uv_handle_t *)&loop->end);
+	uv_run(&loop->uv, UV_RUN_DEFAULT);
 }
 
 int loop_start(struct fs *fs, struct loop **ret_loop)
@@ -417,27 +385,34 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 
 	if (loop == NULL)
 		return -ENOMEM;
+	/* Read by the library when the pool is first used. */
+	setenv("UV_THREADPOOL_SIZE", POOL_THREADS, 0);
 	result = uv_loop_init(&loop->uv);
 	if (result < 0) {
 		free(loop);
 		return result;
 	}
 	loop->fs = fs;
-	pthread_mutex_init(&loop->content_lock, NULL);
-	loop->look.data = loop->looking.data = loop;
+	loop->look.data = loop;
 	loop->tick.data = loop->terminate.data = loop->interrupt.data = loop->hangup.data = loop;
-	loop->stop.data = loop->forget.data = loop->forgetting.data = loop;
+	uv_sem_init(&loop->quiet, 0);
+	loop->stop.data = loop->end.data = loop->forget.data = loop;
 	loop->idle.data = loop->paging.data = loop;
 	loop->idling.run = pager_idle;
+	loop->looking.run = revalidate_open_files;
+	loop->forgetting.run = forget;
+	loop->fetching = (struct job){.run = fetch, .done = start_round};
 	loop->reloading = (struct job){.run = pager_reload, .done = set_idle_timer};
 	loop->pages[0].run = loop->pages[1].run = work_off_pages;
 	uv_timer_init(&loop->uv, &loop->idle);
 	uv_async_init(&loop->uv, &loop->paging, on_paging);
 	set_idle_timer(loop);
-	loop->sync_now.data = loop->fetching.data = loop;
+	loop->sync_now.data = loop;
 	uv_timer_init(&loop->uv, &loop->tick);
 	uv_timer_init(&loop->uv, &loop->look);
 	uv_async_init(&loop->uv, &loop->stop, on_stop);
+	uv_async_init(&loop->uv, &loop->end, on_end);
+	uv_unref((uv_handle_t *)&loop->end);
 	uv_async_init(&loop->uv, &loop->forget, on_forget);
 	uv_async_init(&loop->uv, &loop->sync_now, on_sync_now);
 	uv_signal_init(&loop->uv, &loop->terminate);
@@ -448,7 +423,8 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	uv_signal_start(&loop->hangup, on_hangup, SIGHUP);
 	if (fs->options.sync == SYNC_PERIODIC)
 		uv_timer_start(&loop->tick, on_tick, interval, interval);
-	if (fs->options.cache == CACHE_AUTO || fs->policies.rules_path != NULL)
+	/* Where the kernel collects writes it alone says what the files it has cached are like. */
+	if ((fs->options.cache == CACHE_AUTO || fs->policies.rules_path != NULL) && !fs->options.writeback)
 		uv_timer_start(&loop->look, on_look, REVALIDATE_MS, REVALIDATE_MS);
 	result = uv_thread_create(&loop->thread, loop_run, loop);
 	if (result < 0) {
@@ -461,25 +437,32 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	}
 	fs->ask_context = loop;
 	fs->ask_to_forget = ask_to_forget;
-	fs->forget_content = forget_content;
 	fs->work_waits = work_waits;
 	fs->ask_to_sync = ask_to_sync;
 	*ret_loop = loop;
 	return 0;
 }
 
-void loop_stop(struct loop *loop)
+void loop_quiesce(struct loop *loop)
 {
 	if (loop == NULL)
 		return;
 	loop->fs->ask_to_forget = NULL;
-	loop->fs->forget_content = NULL;
 	loop->fs->work_waits = NULL;
 	loop->fs->ask_to_sync = NULL;
 	uv_async_send(&loop->stop);
-	uv_thread_join(&loop->thread);
+	uv_sem_wait(&loop->quiet);
 	if (loop->shutting_down)
 		uv_thread_join(&loop->shutdown);
+}
+
+void loop_stop(struct loop *loop)
+{
+	if (loop == NULL)
+		return;
+	uv_async_send(&loop->end);
+	uv_thread_join(&loop->thread);
+	uv_sem_destroy(&loop->quiet);
 	uv_loop_close(&loop->uv);
 	free(loop);
 }

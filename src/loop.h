@@ -20,7 +20,14 @@ struct loop;
  */
 int loop_start(struct fs *fs, struct loop **ret_loop);
 
-/** loop_stop() - end the loop and its thread, once the work it has begun is done; accepts NULL */
+/**
+ * loop_quiesce() - begin nothing more, and return once all that was begun is done; accepts NULL
+ *
+ * Signals are still handled: TERM and INT are counted, and the second one ends the process.
+ */
+void loop_quiesce(struct loop *loop);
+
+/** loop_stop() - end the loop's thread; after loop_quiesce(); accepts NULL */
 void loop_stop(struct loop *loop);
 
 #endif

@@ -10,6 +10,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "creds.h"
+#include "farewell.h"
 #include "fs.h"
 #include "fuse_ops/ops.h"
 #include "log.h"
@@ -19,6 +20,7 @@
 #include "rules.h"
 #include "session.h"
 #include "sync.h"
+#include "warm.h"
 
 /* libfuse's, see fuse_main(3) */
 enum exit_code {
@@ -121,20 +123,25 @@ static enum exit_code serve(struct fs *fs, struct session *session, int ready)
 		code = EXIT_LOOP;
 	} else {
 		announce(fs, ready);
+		warm_start(fs);
 	}
 	if (session_wait(session) < 0)
 		code = EXIT_LOOP;
 	sd_notify(0, "STOPPING=1\nSTATUS=syncing");
-	ops_cancel_waits(fs);
-	loop_stop(loop);
 	session_unmount(session);
+	/* From here on nothing may wait for the mount: not a client, and not the loop's own work. */
+	session_abort(session);
+	warm_stop(fs);
+	ops_cancel_waits(fs);
+	loop_quiesce(loop);
 	result = sync_all(fs);
 	if (result < 0) {
 		log_error("the last sync of '%s' failed: %s", fs->backing_path, strerror(-result));
 		code = EXIT_LOOP;
 	}
-	if (tally_read(&fs->tally, SYNC_ERRORS) > 0)
+	if (atomic_load(&fs->sync_failed))
 		code = EXIT_LOOP;
+	loop_stop(loop);
 	return code;
 }
 
@@ -145,12 +152,14 @@ static enum exit_code run(struct options *options, const char *program)
 	bool foreground = options->foreground || options->debug, mountpoint_bad = false;
 	enum exit_code code = EXIT_SETUP;
 	struct rules *rules = NULL;
+	json_t *profile = NULL;
 	char *error = NULL;
 	int ready = -1, result;
 
 	if (fs == NULL)
 		return EXIT_SETUP;
-	if (options->rules != NULL && rules_load(options->rules, options, &rules, &error) < 0) {
+	if ((options->rules != NULL && rules_load(options->rules, options, &rules, &error) < 0) ||
+	    (options->profile != NULL && warm_load(options->profile, &profile, &error) < 0)) {
 		log_error("%s", error == NULL ? "out of memory" : error);
 		free(error);
 		code = EXIT_OPTIONS;
@@ -194,9 +203,13 @@ static enum exit_code run(struct options *options, const char *program)
 		code = EXIT_SETUP;
 		goto out;
 	}
+	fs->warm.profile = profile;
+	profile = NULL;
 	code = serve(fs, session, ready);
+	farewell_say(fs, (int)code);
 out:
 	rules_free(rules);
+	json_decref(profile);
 	options_fini(options);
 	session_free(session);
 	fs_close(fs);

@@ -13,6 +13,9 @@
 
 #define REQUEST_GROUPS_MAX 32
 
+/* Bytes of the largest write that one request carries. */
+#define MAX_WRITE ((size_t)1 << 20)
+
 struct request {
 	uint32_t opcode;
 	bool kill_setid;      /* WRITE, OPEN, SETATTR, CREATE: the caller may not keep set-id bits */

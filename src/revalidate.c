@@ -19,8 +19,9 @@ static void revalidate(struct fs *fs, struct inode *inode, uint64_t round)
 		session_forget_content(fs->session, inode->nodeid);
 }
 
-void revalidate_open_files(struct fs *fs, uint64_t round)
+void revalidate_open_files(struct fs *fs)
 {
+	uint64_t round = ++fs->look_round;
 	struct inode *inode;
 	uint64_t id = 0;
 

@@ -7,16 +7,13 @@
  * the daemon looks whether somebody changed an open file directly in BACKING.
  */
 
-#include <stdint.h>
-
 struct fs;
 
 /**
  * revalidate_open_files() - have the kernel drop what it cached of open files that others changed
- * @round: a number that no earlier call had
  *
- * From a thread that serves no request: dropping pages waits for requests that read them.
+ * From a thread that serves no request: dropping pages waits for requests that read them. One call at a time.
  */
-void revalidate_open_files(struct fs *fs, uint64_t round);
+void revalidate_open_files(struct fs *fs);
 
 #endif

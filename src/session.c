@@ -27,35 +27,17 @@
 #include <time.h>
 
 #include "creds.h"
-#include "file.h"
 #include "fs.h"
 #include "fuse_ops/ops.h"
 #include "log.h"
 #include "protocol.h"
 #include "request.h"
+#include "session_private.h"
 
-#define MAX_WRITE ((size_t)1 << 20)
 /* The protocol's header and argument structs in front of a write's data. */
 #define HEADER_SIZE ((size_t)4096)
 #define BUFFER_SIZE (HEADER_SIZE + MAX_WRITE)
 #define MAX_BACKGROUND 64
-#define PRUNE_BATCH 256
-
-struct session {
-	struct fs *fs;
-	struct fuse_session *fuse;
-	int fd; /* the device; a duplicate of the library's */
-	unsigned worker_count;
-	pthread_t *workers;
-	pthread_mutex_t workers_lock;
-	bool *ended; /* by worker; protected by workers_lock: a worker that has not said so can be signalled */
-	_Atomic bool stopping;
-	_Atomic bool unmounted;
-	_Atomic int error;
-	struct protocol protocol;
-	pthread_mutex_t forget_lock;
-	size_t forget_hand; /* protected by forget_lock; descriptor to go on from */
-};
 
 static _Thread_local struct request current;
 
@@ -66,7 +48,8 @@ struct request *request_current(void)
 
 static void complete_init(struct session *session, const struct iovec *iov, int count)
 {
-	bool no_cache = session->fs->options.cache == CACHE_NONE;
+	/* A rule may ask for it, of files that are not there yet. */
+	bool no_cache = session->fs->options.cache == CACHE_NONE || session->fs->policies.rules_path != NULL;
 
 	if (count == 2 &&
 	    !protocol_complete_init(&session->protocol, iov[1].iov_base, iov[1].iov_len, no_cache))
@@ -173,6 +156,7 @@ int session_new(struct fs *fs, const char *program, struct session **ret_session
 		session->fs = fs;
 		session->fd = -1;
 		pthread_mutex_init(&session->forget_lock, NULL);
+		pthread_mutex_init(&session->queue_lock, NULL);
 		pthread_mutex_init(&session->workers_lock, NULL);
 		session->fuse = fuse_session_new(&args, ops_table(), sizeof(struct fuse_lowlevel_ops), fs);
 		if (session->fuse == NULL)
@@ -189,19 +173,20 @@ int session_new(struct fs *fs, const char *program, struct session **ret_session
 }
 
 /*
- * Lets the library free what it keeps of the mount without unmounting: by now something else may be
- * mounted there, and unmounting is what it does unless its descriptor reports an error. So it gets one
- * that does, a pipe that nobody reads.
+ * Puts a descriptor that reports an error, a pipe that nobody reads, in the place of the device. That closes the
+ * device; and it keeps the library from unmounting, which it does unless its descriptor reports an error: by
+ * then something else may be mounted there.
  */
-static void release_mount(struct session *session)
+void session_abort(struct session *session)
 {
 	int fd = fuse_session_fd(session->fuse), pipes[2];
 
 	if (session->fd < 0 || fd < 0 || pipe2(pipes, O_CLOEXEC) < 0)
 		return;
 	close(pipes[0]);
-	if (dup2(pipes[1], fd) >= 0)
-		fuse_session_unmount(session->fuse);
+	fuse_session_exit(session->fuse); /* nothing that cannot be answered is worth a word */
+	dup3(pipes[1], fd, O_CLOEXEC);
+	dup3(pipes[1], session->fd, O_CLOEXEC);
 	close(pipes[1]);
 }
 
@@ -210,10 +195,14 @@ void session_free(struct session *session)
 	if (session == NULL)
 		return;
 	session->fs->session = NULL;
-	release_mount(session);
+	/* Lets the library free what it keeps of the mount. */
+	session_abort(session);
+	if (session->fd >= 0)
+		fuse_session_unmount(session->fuse);
 	close_fd(&session->fd);
 	fuse_session_destroy(session->fuse);
 	pthread_mutex_destroy(&session->forget_lock);
+	pthread_mutex_destroy(&session->queue_lock);
 	pthread_mutex_destroy(&session->workers_lock);
 	free(session->workers);
 	free(session->ended);
@@ -374,119 +363,4 @@ void session_unmount(struct session *session)
 			fuse_session_unmount(session->fuse); /* fusermount3, for ordinary users */
 	}
 	stop_workers(session);
-}
-
-int session_flush_clients(struct session *session)
-{
-	CLEANUP(close_fd)
-	int fd = open(session->fs->mount_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
-	struct stat info;
-
-	if (fd < 0 || fstat(fd, &info) < 0 || info.st_dev != atomic_load(&session->fs->own_dev))
-		return 0;
-	return syncfs(fd) < 0 ? -errno : 0;
-}
-
-/* As the kernel makes them for this mount (fuse_encode_fh(), Linux): nodeid and generation. */
-#define FUSE_HANDLE_TYPE 0x81
-struct fuse_file_handle {
-	struct file_handle head;
-	uint32_t id[3];
-};
-
-static void fsync_client_file(int mount_fd, uint64_t nodeid)
-{
-	struct fuse_file_handle handle = {
-		.head = {.handle_bytes = sizeof(handle.id), .handle_type = FUSE_HANDLE_TYPE},
-		.id = {(uint32_t)(nodeid >> 32), (uint32_t)nodeid, 0},
-	};
-	CLEANUP(close_fd)
-	int fd = open_by_handle_at(mount_fd, &handle.head, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-
-	/* What fails here is recorded for the file's own handles. */
-	if (fd >= 0 && fsync(fd) < 0)
-		log_debug("fsync nodeid %llu: %s", (unsigned long long)nodeid, strerror(errno));
-}
-
-/* The nodeids of files that are open for writing: a malloc'ed array. */
-static size_t open_for_writing(struct fs *fs, uint64_t **ret_nodeids)
-{
-	size_t size = atomic_load(&fs->handle_table.count), count = 0;
-	uint64_t *nodeids = calloc(size + 1, sizeof(nodeids[0])), id = 0;
-	struct inode *inode;
-
-	*ret_nodeids = nodeids;
-	while (nodeids != NULL && count < size &&
-	       (id = handle_table_next(&fs->handle_table, id, inode_ref, &inode)) != 0) {
-		struct file *file = file_peek(inode);
-
-		if (file != NULL && atomic_load(&file->writers) > 0)
-			nodeids[count++] = atomic_load(&inode->nodeid);
-		inode_unref(fs, inode);
-	}
-	return count;
-}
-
-int session_fsync_clients(struct session *session)
-{
-	CLEANUP(free_pointer) uint64_t *nodeids = NULL;
-	CLEANUP(close_fd)
-	int fd = open(session->fs->mount_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
-	int result = session_flush_clients(session);
-	struct stat info;
-	size_t count;
-
-	if (fd < 0 || fstat(fd, &info) < 0 || info.st_dev != atomic_load(&session->fs->own_dev))
-		return result;
-	count = open_for_writing(session->fs, &nodeids);
-	for (size_t i = 0; i < count; i++)
-		fsync_client_file(fd, nodeids[i]);
-	return result;
-}
-
-void session_forget_content(struct session *session, uint64_t nodeid)
-{
-	fuse_lowlevel_notify_inval_inode(session->fuse, nodeid, 0, 0);
-}
-
-/* The next inodes that are kept by descriptor, from where the last call stopped. */
-static size_t oldest_kept(struct session *session, uint64_t *nodeids, size_t wanted)
-{
-	struct fd_cache *fds = &session->fs->fds;
-	size_t found = 0;
-
-	LOCK_SCOPE(&fds->lock);
-	for (size_t steps = fds->capacity; steps > 0 && found < wanted; steps--) {
-		struct fd_owner *owner = &fds->owners[session->forget_hand];
-		struct inode *inode = owner->object;
-
-		session->forget_hand = (session->forget_hand + 1) % fds->capacity;
-		if (owner->slot != NULL && owner->kind == FD_PATH && inode->handle == NULL &&
-		    inode != session->fs->root && atomic_load(&inode->nodeid) != 0)
-			nodeids[found++] = atomic_load(&inode->nodeid);
-	}
-	return found;
-}
-
-void session_ask_to_forget(struct session *session)
-{
-	uint64_t nodeids[PRUNE_BATCH];
-	struct protocol_notify_prune prune = {0};
-	struct fuse_out_header header = {.error = PROTOCOL_NOTIFY_PRUNE};
-	struct iovec iov[] = {{&header, sizeof(header)}, {&prune, sizeof(prune)}, {nodeids, 0}};
-	size_t count;
-
-	LOCK_SCOPE(&session->forget_lock);
-	count = oldest_kept(session, nodeids, PRUNE_BATCH);
-	if (count == 0)
-		return;
-	prune.count = (uint32_t)count;
-	iov[2].iov_len = count * sizeof(nodeids[0]);
-	header.len = (uint32_t)(sizeof(header) + sizeof(prune) + iov[2].iov_len);
-	if (atomic_load(&session->protocol.kernel_minor) >= PROTOCOL_MINOR_PRUNE &&
-	    writev(session->fd, iov, 3) >= 0)
-		return;
-	/* An older kernel: let it drop its caches of names and inodes that nobody uses. */
-	for (size_t i = 0; i < count; i++)
-		fuse_lowlevel_notify_inval_inode(session->fuse, nodeids[i], -1, 0);
 }

@@ -47,6 +47,14 @@ int session_probe(struct session *session);
 int session_wait(struct session *session);
 
 /**
+ * session_abort() - let the connection go: whoever waits for an answer, of this process or another, gets an error
+ *
+ * After session_wait(), when nobody will answer any more. Where a detached mount is still in use, closing the
+ * device is what ends it.
+ */
+void session_abort(struct session *session);
+
+/**
  * session_unmount() - unmount, waiting for the kernel's own write-back, and end the workers
  *
  * A busy mount is detached: it vanishes from the tree at once; what is still open there gets ENOTCONN.
@@ -66,8 +74,8 @@ int session_flush_clients(struct session *session);
 /**
  * session_fsync_clients() - the same, and wait until the files that are open for writing are handed over
  *
- * By fsync(2) of the mount's own files, found by handle; where the daemon may not open handles it does
- * not wait. From a thread that is no worker, while workers serve.
+ * By fsync(2) of the mount's own files, found by handle, or by name where the daemon may not open handles.
+ * From a thread that is no worker, while workers serve.
  */
 int session_fsync_clients(struct session *session);
 
@@ -79,10 +87,13 @@ int session_fsync_clients(struct session *session);
 void session_forget_content(struct session *session, uint64_t nodeid);
 
 /**
- * session_ask_to_forget() - have the kernel drop entries whose inodes are kept by descriptor
- *
- * From a thread that is no worker.
+ * session_forget_later() - the same, soon, from any thread
+ * @session: NULL is accepted, and nothing done
+ * @nodeid:  the file; 0 has the kernel drop entries whose inodes are kept by descriptor
  */
-void session_ask_to_forget(struct session *session);
+void session_forget_later(struct session *session, uint64_t nodeid);
+
+/** session_forget_queued() - do what session_forget_later() was asked for. From a thread that is no worker. */
+void session_forget_queued(struct session *session);
 
 #endif

@@ -11,6 +11,7 @@
 #include "fs.h"
 #include "log.h"
 #include "mapping/sync.h"
+#include "policy.h"
 #include "util.h"
 
 /* An extent over more windows than this is synced by descriptor: each window costs an mmap and a msync. */
@@ -68,11 +69,6 @@ static void wait_for_active(struct fs *fs, struct file *file)
 		pthread_cond_wait(&fs->sync_ended, &fs->sync_lock);
 }
 
-bool sync_is_immediate(const struct fs *fs, int flags)
-{
-	return fs->options.sync == SYNC_IMMEDIATE || ((flags & O_DSYNC) && fs->options.fsync == FSYNC_HONOR);
-}
-
 /* Puts the inode on the list of dirty ones, unless it is there. The caller holds the inode. */
 static void enqueue(struct fs *fs, struct inode *inode)
 {
@@ -100,21 +96,22 @@ static void ask_for_round(struct fs *fs)
 }
 
 int sync_written(struct fs *fs, struct inode *inode, struct file *file, uint64_t offset, uint64_t length,
-		 bool now)
+		 int flags, bool *ret_failed)
 {
-	int64_t growth;
+	const struct policy *policy = file_policy(file);
+	int64_t growth = 0;
+	bool now = (flags & O_DSYNC) || policy->sync == SYNC_IMMEDIATE, noted;
 
-	if (length == 0)
+	*ret_failed = false;
+	if (length == 0 || (policy->sync == SYNC_NEVER && !now))
 		return 0;
-	if (now || fs->options.sync == SYNC_IMMEDIATE)
-		return sync_file(fs, inode, file, true);
-	if (fs->options.sync == SYNC_NEVER)
-		return 0;
-	/* Without memory to note it. */
-	if (mapping_mark_dirty(&file->mapping, offset, length, &growth) < 0)
-		return sync_file(fs, inode, file, true);
+	/* Noted first, in any case: a sync that fails tells of what it took. */
+	noted = mapping_mark_dirty(&file->mapping, offset, length, &growth) == 0;
 	atomic_fetch_add_explicit(&fs->dirty_bytes, growth, memory_order_relaxed);
-	if (fs->options.sync == SYNC_PERIODIC) {
+	/* Nobody may come to close a file that nobody has open. */
+	if (now || !noted || (policy->sync == SYNC_LAZY && atomic_load(&file->openers) == 0))
+		return sync_file(fs, inode, file, (flags & O_SYNC) != O_SYNC, ret_failed);
+	if (policy->sync == SYNC_PERIODIC) {
 		enqueue(fs, inode);
 		ask_for_round(fs);
 	}
@@ -154,24 +151,46 @@ static void report_lost(struct fs *fs, struct inode *inode, struct file *file, c
 {
 	CLEANUP(free_pointer) char *name = inode_name(fs, inode);
 
+	/* The kernel may forget the inode, but not who has to be told. */
+	if (!atomic_exchange(&file->kept, true))
+		inode_ref(inode);
 	file_error_record(file, -error, extent);
+	atomic_store(&fs->sync_failed, true);
 	fs_count(fs, SYNC_ERRORS, 1);
 	log_error("sync '%s' offset %llu length %llu: %s; what was written there may be lost",
 		  name == NULL ? "?" : name, (unsigned long long)extent->start,
 		  (unsigned long long)(extent->end - extent->start), strerror(-error));
 }
 
+int sync_error(struct fs *fs, struct inode *inode, struct file *file, struct handle *handle, bool consume)
+{
+	int result = file_error_check(file, handle, consume);
+
+	/* The caller's request holds the inode. */
+	if (consume && result < 0 && atomic_exchange(&file->kept, false))
+		inode_unref(fs, inode);
+	return result;
+}
+
 /*
  * The kernel tells a failure once to each open file description, and the daemon has several of a file: the
- * others would tell it again, as if it were a new one. New ones are opened when they are needed.
+ * others would tell it again, as if it were a new one. New ones are opened when they are needed; those of a
+ * file that cannot be opened again are asked here, while the sync that failed is still active.
  */
 static void forget_told(struct fs *fs, struct inode *inode, struct file *file)
 {
-	if (inode->handle == NULL || inode_hold(fs, inode) < 0)
-		return;
 	mapping_drop(&file->mapping, false);
-	fd_slot_close(&fs->fds, &inode->slots[FD_READ]);
-	fd_slot_close(&fs->fds, &inode->slots[FD_WRITE]);
+	if (inode->handle != NULL && inode_hold(fs, inode) == 0) {
+		fd_slot_close(&fs->fds, &inode->slots[FD_READ]);
+		fd_slot_close(&fs->fds, &inode->slots[FD_WRITE]);
+		return;
+	}
+	for (int kind = FD_READ; kind <= FD_WRITE; kind++) {
+		CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+
+		if (fd_slot_use(&fs->fds, &inode->slots[kind], &use) && fdatasync(use.fd) < 0)
+			log_debug("the same failure once more: %s", strerror(errno));
+	}
 }
 
 /* A descriptor to sync by: any will do, but who may only write a file cannot open it for reading. */
@@ -182,23 +201,45 @@ static int sync_fd(struct fs *fs, struct inode *inode, struct fd_use *ret_use)
 	return result == -EACCES ? inode_fd(fs, inode, FD_WRITE, ret_use) : result;
 }
 
+/* Where an object may not be opened any more (an ordinary user's, after a chmod), all of BACKING is synced. */
+static int sync_unopened(struct fs *fs, int error)
+{
+	if (error != -EACCES && error != -EPERM)
+		return error;
+	return syncfs(fs->mounts.mount[0].fd) < 0 ? -errno : 0;
+}
+
 static int sync_descriptor(struct fs *fs, int fd, bool datasync)
 {
 	fs_count(fs, SYNC_MSYNCS, 1);
 	return (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
 }
 
-/* From the first to the last dirty byte: what an fsync(2) that failed may have lost. */
-static struct extent hull(const struct dirty_set *set)
+static struct extent hull(const struct dirty_set *set, size_t first)
 {
 	struct extent extent = {0, 0};
 
-	if (set->count > 0)
-		extent = (struct extent){set->extents[0].start, set->extents[set->count - 1].end};
+	if (first < set->count)
+		extent = (struct extent){set->extents[first].start, set->extents[set->count - 1].end};
 	return extent;
 }
 
-int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasync)
+/* Nothing was tried: what was taken is dirty again. */
+static void put_back(struct fs *fs, struct inode *inode, struct file *file, const struct dirty_set *set,
+		     size_t first)
+{
+	for (size_t i = first; i < set->count; i++) {
+		uint64_t length = set->extents[i].end - set->extents[i].start;
+		int64_t growth = 0;
+
+		if (mapping_mark_dirty(&file->mapping, set->extents[i].start, length, &growth) < 0)
+			report_lost(fs, inode, file, &set->extents[i], -ENOMEM);
+		atomic_fetch_sub(&fs->syncing_bytes, (int64_t)length);
+		atomic_fetch_add(&fs->dirty_bytes, growth);
+	}
+}
+
+int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasync, bool *ret_failed)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct active_sync active;
@@ -207,8 +248,9 @@ int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasy
 	uint64_t bytes;
 	int result = sync_fd(fs, inode, &use);
 
+	*ret_failed = false;
 	if (result < 0)
-		return result;
+		return sync_unopened(fs, result);
 	active_begin(fs, file, &active);
 	/* Taken before the sync: what is written meanwhile stays dirty. */
 	bytes = take_dirty(fs, file, &written);
@@ -216,29 +258,38 @@ int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasy
 	fd_use_end(&use);
 	settle(fs, bytes, result == 0);
 	if (result < 0) {
-		lost = hull(&written);
+		lost = hull(&written, 0);
 		report_lost(fs, inode, file, &lost, result);
 		forget_told(fs, inode, file);
+		*ret_failed = true;
 	}
 	active_end(fs, &active);
 	wait_for_active(fs, file);
 	return result;
 }
 
-void sync_closing(struct fs *fs, struct inode *inode, struct file *file)
+int sync_closing(struct fs *fs, struct inode *inode, struct file *file)
 {
-	if (fs->options.sync != SYNC_LAZY)
-		return;
-	/* fsync(2), not fdatasync(2): it takes the name of a new file along. */
-	if (mapping_dirty_bytes(&file->mapping) == 0 || sync_file(fs, inode, file, false) < 0)
+	bool failed;
+
+	if (file_policy(file)->sync != SYNC_LAZY)
+		return 0;
+	if (mapping_dirty_bytes(&file->mapping) == 0) {
 		wait_for_active(fs, file);
+		return 0;
+	}
+	/* fsync(2), not fdatasync(2): it takes the name of a new file along. */
+	return sync_file(fs, inode, file, false, &failed);
 }
 
 /*
  * One extent. Through windows while somebody has the file open for writing, as only a mapping from a
  * writable descriptor can be synced and only then one may be kept; by descriptor otherwise.
+ *
+ * Return: 0, or -errno with *@ret_tried telling whether that is the sync's own.
  */
-static int sync_extent(struct fs *fs, struct inode *inode, struct file *file, struct extent *extent)
+static int sync_extent(struct fs *fs, struct inode *inode, struct file *file, struct extent *extent,
+		       bool *ret_tried)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	bool writable = atomic_load(&file->writers) > 0 && !atomic_load(&inode->write_only);
@@ -247,11 +298,13 @@ static int sync_extent(struct fs *fs, struct inode *inode, struct file *file, st
 	struct stat info;
 	int result = writable ? inode_fd(fs, inode, FD_WRITE, &use) : sync_fd(fs, inode, &use);
 
+	*ret_tried = false;
 	/* Removed, and nobody has it open: there is nothing left to lose. */
 	if (result == -ESTALE && atomic_load(&file->openers) == 0)
 		return 0;
 	if (result < 0)
-		return result;
+		return sync_unopened(fs, result);
+	*ret_tried = true;
 	/* An extent past the end stands for the truncation that cut it off. */
 	if (!writable || fstat(use.fd, &info) < 0 || extent->start >= (uint64_t)info.st_size ||
 	    (extent->end - extent->start) / fs->options.window_size >= SYNC_WINDOWS)
@@ -267,24 +320,49 @@ static int sync_extent(struct fs *fs, struct inode *inode, struct file *file, st
 	return result;
 }
 
+static void say_put_off(struct fs *fs, struct inode *inode, int error)
+{
+	CLEANUP(free_pointer) char *name = inode_name(fs, inode);
+
+	log_warning("cannot sync '%s' now: %s; it is tried again", name == NULL ? "?" : name,
+		    strerror(-error));
+}
+
 static int sync_extents(struct fs *fs, struct inode *inode, struct file *file)
 {
 	struct active_sync active;
 	struct dirty_set set;
+	struct extent lost;
+	size_t first_lost = SIZE_MAX;
 	int result = 0;
+	bool tried;
 
 	active_begin(fs, file, &active);
 	take_dirty(fs, file, &set);
 	for (size_t i = 0; i < set.count; i++) {
 		uint64_t length = set.extents[i].end - set.extents[i].start;
-		int error = sync_extent(fs, inode, file, &set.extents[i]);
+		int error = sync_extent(fs, inode, file, &set.extents[i], &tried);
 
-		settle(fs, length, error == 0);
-		if (error < 0) {
-			report_lost(fs, inode, file, &set.extents[i], error);
-			forget_told(fs, inode, file);
+		if (error < 0 && !tried) {
+			say_put_off(fs, inode, error);
+			put_back(fs, inode, file, &set, i);
+			set.count = i;
+			enqueue(fs, inode);
+			result = result < 0 ? result : error;
+			break;
+		}
+		/* The kernel tells a failure once, whichever page of the file it was: what is synced after
+		 * it without one is not known to be there either. */
+		if (error < 0 && first_lost == SIZE_MAX) {
+			first_lost = i;
 			result = error;
 		}
+		settle(fs, length, first_lost == SIZE_MAX);
+	}
+	if (first_lost != SIZE_MAX) {
+		lost = hull(&set, first_lost);
+		report_lost(fs, inode, file, &lost, result);
+		forget_told(fs, inode, file);
 	}
 	active_end(fs, &active);
 	/* The last writer may have closed meanwhile and must not leave a writable mapping behind. */
@@ -301,11 +379,9 @@ static int sync_names(struct fs *fs, struct inode *directory)
 	/* Removed in the meantime, or not for an ordinary user to open. */
 	if (result == -ESTALE || result == -ENOENT)
 		return 0;
-	if (result == -EACCES)
-		result = syncfs(fs->mounts.mount[0].fd) < 0 ? -errno : 0;
-	else if (result == 0)
-		result = sync_descriptor(fs, use.fd, false);
+	result = result < 0 ? sync_unopened(fs, result) : sync_descriptor(fs, use.fd, false);
 	if (result < 0) {
+		atomic_store(&fs->sync_failed, true);
 		name = inode_name(fs, directory);
 		fs_count(fs, SYNC_ERRORS, 1);
 		log_error("sync directory '%s': %s; changes of names there may be lost",
@@ -316,6 +392,7 @@ static int sync_names(struct fs *fs, struct inode *directory)
 
 void sync_names_changed(struct fs *fs, struct inode *directory)
 {
+	/* A directory has no rules of its own. */
 	if (fs->options.sync == SYNC_IMMEDIATE) {
 		sync_names(fs, directory);
 	} else if (fs->options.sync == SYNC_PERIODIC) {
@@ -337,12 +414,20 @@ int sync_inode(struct fs *fs, struct inode *inode)
 	return result;
 }
 
-/* What nobody kept track of: attributes, and data under sync=never and sync=lazy. */
-static int sync_backing(struct fs *fs)
+void sync_attributes_changed(struct fs *fs)
+{
+	if (!atomic_load_explicit(&fs->attributes_dirty, memory_order_relaxed))
+		atomic_store_explicit(&fs->attributes_dirty, true, memory_order_relaxed);
+}
+
+/* What nobody kept track of. It waits for what others wrote there, too. */
+static int sync_backing(struct fs *fs, bool needed)
 {
 	int result = 0;
 
-	if (fs->read_only)
+	if (fs->read_only || (!needed && !atomic_load(&fs->attributes_dirty) &&
+			      (fs->options.sync == SYNC_PERIODIC || fs->options.sync == SYNC_IMMEDIATE) &&
+			      fs->options.rules == NULL))
 		return 0;
 	for (int i = 0; i < fs->mounts.count; i++) {
 		if (fs->mounts.mount[i].fd >= 0 && syncfs(fs->mounts.mount[i].fd) < 0) {
@@ -353,17 +438,38 @@ static int sync_backing(struct fs *fs)
 	return result;
 }
 
+size_t sync_waiting(struct fs *fs)
+{
+	size_t count = atomic_load(&fs->unsynced);
+
+	LOCK_SCOPE(&fs->dirty_lock);
+	for (const struct inode *inode = fs->dirty; inode != NULL; inode = inode->dirty_next)
+		count++;
+	return count;
+}
+
 int sync_all(struct fs *fs)
 {
+	struct inode *first = sync_take(fs);
 	int result = 0, error;
+	bool put_off;
 
-	for (struct inode *inode = sync_take(fs), *next; inode != NULL; inode = next) {
+	for (const struct inode *inode = first; inode != NULL; inode = inode->dirty_next)
+		atomic_fetch_add(&fs->unsynced, 1);
+	for (struct inode *inode = first, *next; inode != NULL; inode = next) {
 		next = inode->dirty_next;
 		error = sync_inode(fs, inode);
 		inode_unref(fs, inode);
+		atomic_fetch_sub(&fs->unsynced, 1);
 		if (error < 0)
 			result = error;
 	}
-	error = sync_backing(fs);
+	/* What could not be opened is synced with everything else. */
+	pthread_mutex_lock(&fs->dirty_lock);
+	put_off = fs->dirty != NULL;
+	pthread_mutex_unlock(&fs->dirty_lock);
+	error = sync_backing(fs, put_off);
+	if (put_off && !atomic_load(&fs->sync_failed))
+		result = 0;
 	return error < 0 ? error : result;
 }

@@ -17,25 +17,32 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct fs;
 struct file;
+struct fs;
+struct handle;
 struct inode;
 
 /**
  * sync_written() - bytes of a file, or its size, were changed
- * @now: the caller's descriptor asks for it (O_DSYNC, O_SYNC)
+ * @flags:      O_SYNC or O_DSYNC where the caller's descriptor asks for it, else 0
+ * @ret_failed: a sync was tried here and failed; it is recorded for every handle
  *
- * sync=immediate, and @now, sync them here; the other modes note them.
+ * sync=immediate, and @flags, sync them here; the other modes note them.
  *
  * Locks:  mapping->lock, fs->dirty_lock; none across the sync.
  * Blocks: only where it syncs.
- * Return: 0, or -errno of the sync, which is then recorded for every handle.
+ * Return: 0, or -errno of the sync, or of what kept it from being tried.
  */
 int sync_written(struct fs *fs, struct inode *inode, struct file *file, uint64_t offset, uint64_t length,
-		 bool now);
+		 int flags, bool *ret_failed);
 
-/** sync_is_immediate() - does a write on such a descriptor wait for the disk? @flags: of open(2) */
-bool sync_is_immediate(const struct fs *fs, int flags);
+/**
+ * sync_error() - has a sync of the file failed that this handle has not consumed?
+ * @consume: true for fsync and synchronous writes; false for close, which only reports
+ *
+ * Return: 0 or the failure's -errno. The caller's request holds the inode.
+ */
+int sync_error(struct fs *fs, struct inode *inode, struct file *file, struct handle *handle, bool consume);
 
 /**
  * sync_names_changed() - entries of a directory were made, removed or renamed
@@ -45,21 +52,25 @@ bool sync_is_immediate(const struct fs *fs, int flags);
  */
 void sync_names_changed(struct fs *fs, struct inode *directory);
 
+/** sync_attributes_changed() - modes, owners, times or extended attributes were: the last sync is for them */
+void sync_attributes_changed(struct fs *fs);
+
 /**
  * sync_file() - fsync(2) of a file
- * @datasync: fdatasync(2) will do
+ * @datasync:   fdatasync(2) will do
+ * @ret_failed: it was tried and failed: recorded for every handle, the caller's included
  *
  * Blocks: until the disk has it, and until earlier syncs of the file have said how they ended.
- * Return: 0, or -errno. A failed fsync(2) is recorded for every handle, the caller's included.
+ * Return: 0, or -errno. Where @ret_failed is false nothing was tried, and what is dirty stays so.
  */
-int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasync);
+int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasync, bool *ret_failed);
 
 /**
  * sync_closing() - a descriptor of the file is being closed: sync=lazy syncs what is dirty
  *
- * Whether that failed, file_error_check() tells.
+ * Return: 0, or -errno as sync_file().
  */
-void sync_closing(struct fs *fs, struct inode *inode, struct file *file);
+int sync_closing(struct fs *fs, struct inode *inode, struct file *file);
 
 /**
  * sync_take() - take the list of dirty inodes
@@ -73,16 +84,19 @@ struct inode *sync_take(struct fs *fs);
  * @inode: taken by sync_take(); the reference stays the caller's. Read dirty_next before
  *
  * A failure is remembered for the file's handles, logged with the range and counted; the range is not
- * tried again.
+ * tried again. What cannot be opened is put back and tried again.
  *
  * Blocks: until the disk has it.
  * Return: 0 or the last failure's -errno.
  */
 int sync_inode(struct fs *fs, struct inode *inode);
 
+/** sync_waiting() - inodes that are known to be dirty and not being synced. Locks: fs->dirty_lock. */
+size_t sync_waiting(struct fs *fs);
+
 /**
- * sync_all() - sync everything, here and now: every dirty inode, then the file systems of BACKING, which
- * have what nobody kept track of
+ * sync_all() - sync everything, here and now: every dirty inode, and where a mode keeps no track of what
+ * is dirty the file systems of BACKING
  *
  * Return: 0 or the last failure's -errno.
  */

@@ -121,6 +121,7 @@ static int set_size(fuse_req_t req, struct inode *inode, off_t size)
 	struct fs *fs = op_fs(req);
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct file *file;
+	bool failed;
 	int result = file_get(fs, inode, &file);
 
 	if (result == 0)
@@ -136,9 +137,10 @@ static int set_size(fuse_req_t req, struct inode *inode, off_t size)
 	if (result == 0)
 		mapping_resized(&file->mapping, (uint64_t)size);
 	fd_use_end(&use);
-	/* The last byte stands for the new size. */
+	/* The last byte stands for the new size. That its sync failed is told by fsync(2) and close(2): the
+	 * kernel would take an error for a file that has its old size. */
 	if (result == 0)
-		result = sync_written(fs, inode, file, size == 0 ? 0 : (uint64_t)size - 1, 1, false);
+		sync_written(fs, inode, file, size == 0 ? 0 : (uint64_t)size - 1, 1, 0, &failed);
 	file_drop_writing(fs, inode, file);
 	return result;
 }
@@ -197,6 +199,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_set
 	if (inode == NULL || !op_changes(req))
 		return;
 	result = set_attributes(req, inode, attr, to_set);
+	sync_attributes_changed(fs);
 	if (result == 0)
 		result = op_statx(fs, inode, &stx);
 	if (result < 0)

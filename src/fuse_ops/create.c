@@ -153,7 +153,10 @@ static int open_existing(struct fs *fs, int parent_fd, const char *name, int fla
 	if (!S_ISREG(info.st_mode))
 		return -ENXIO;
 	snprintf(number, sizeof(number), "%d", fd);
-	opened = openat(fs->proc_fd, number, (flags & (O_ACCMODE | O_TRUNC)) | O_CLOEXEC);
+	/* Truncated later, with the care that takes; whether the caller may, is asked now. */
+	if ((flags & O_TRUNC) && (flags & O_ACCMODE) == O_RDONLY)
+		flags = O_RDWR;
+	opened = openat(fs->proc_fd, number, (flags & O_ACCMODE) | O_CLOEXEC);
 	return opened < 0 ? -errno : opened;
 }
 
@@ -206,7 +209,8 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		fuse_reply_err(req, -result);
 		return;
 	}
-	fi->flags &= ~O_TRUNC; /* done, or there was nothing to truncate */
+	if (created)
+		fi->flags &= ~O_TRUNC; /* there is nothing to truncate */
 	result = op_open_handle(req, found.inode, created ? &fd : NULL, fi);
 	if (result < 0) {
 		inode_forget(fs, found.inode->nodeid, 1);

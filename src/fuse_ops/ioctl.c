@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The ioctls that mean something on any file: attributes of chattr(1) and project ids. */
+/* The ioctls that mean something on any file: attributes of chattr(1), project ids, and memmapfsctl's. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "control_protocol.h"
 #include "fuse_ops/ops.h"
 
 union file_attributes {
@@ -34,9 +35,12 @@ void op_ioctl(fuse_req_t req, fuse_ino_t nodeid, unsigned command, void *arg, st
 	int result;
 
 	(void)arg;
-	(void)fi;
 	if (inode == NULL)
 		return;
+	if (command == CONTROL_IOCTL && !(flags & FUSE_IOCTL_UNRESTRICTED)) {
+		control_ioctl(req, inode, fi, in, in_size, out_size);
+		return;
+	}
 	if (!is_known(command) || (flags & FUSE_IOCTL_UNRESTRICTED) || in_size > sizeof(value) ||
 	    out_size > sizeof(value)) {
 		fuse_reply_err(req, ENOTTY);

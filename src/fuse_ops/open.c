@@ -43,7 +43,8 @@ static int set_cache_flags(fuse_req_t req, struct file *file, bool created, int 
 		break;
 	case CACHE_AUTO:
 		verdict = file_cache_judge(file, fd, writes(fi->flags), fuse_req_ctx(req)->pid);
-		if (verdict == VERDICT_TELL && !created)
+		/* Where the kernel collects writes it takes no size from us. */
+		if (verdict == VERDICT_TELL && !created && !op_fs(req)->options.writeback)
 			return -ESTALE;
 		fi->keep_cache = verdict == VERDICT_KEEP;
 		break;
@@ -58,6 +59,7 @@ static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, 
 	struct fs *fs = op_fs(req);
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct statx stx;
+	bool failed;
 	int flags = fi->flags;
 	int result = inode_fd(fs, inode, writes(flags) || (flags & O_TRUNC) ? FD_WRITE : FD_READ, &use);
 
@@ -73,9 +75,8 @@ static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, 
 		if (result < 0)
 			return result;
 		mapping_resized(&file->mapping, 0);
-		result = sync_written(fs, inode, file, 0, 1, false);
-		if (result < 0)
-			return result;
+		/* A failure is told by fsync(2) and close(2), as of SETATTR. */
+		sync_written(fs, inode, file, 0, 1, 0, &failed);
 	}
 	if (writes(flags) && statx(use.fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_TYPE, &stx) == 0)
 		atomic_store_explicit(&file->direct_access, stx.stx_attributes & STATX_ATTR_DAX,
@@ -109,6 +110,7 @@ int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fus
 		*created = -1;
 	}
 	result = open_backing(req, inode, file, created != NULL, fi);
+	handle->direct = fi->direct_io;
 	if (result < 0) {
 		op_close_handle(fs, handle->id);
 		return result;
@@ -179,15 +181,15 @@ static int close_remote(struct fs *fs, struct inode *inode)
 void op_flush(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 {
 	struct open_file open;
-	int result;
+	int result, remote, told;
 
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
 	op_locks_release(open.file, fi->lock_owner);
-	sync_closing(open.fs, open.inode, open.file);
-	result = close_remote(open.fs, open.inode);
-	if (result == 0)
-		result = file_error_check(open.file, open.handle, false);
+	result = sync_closing(open.fs, open.inode, open.file);
+	remote = close_remote(open.fs, open.inode);
+	told = sync_error(open.fs, open.inode, open.file, open.handle, false);
+	result = told < 0 ? told : result < 0 ? result : remote;
 	fuse_reply_err(req, -result);
 }
 
@@ -195,15 +197,17 @@ void op_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_
 {
 	struct open_file open;
 
-	int result = 0, error;
+	int result = 0, told;
+	bool failed;
 
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
 	if (honors_fsync(open.fs)) {
-		result = sync_file(open.fs, open.inode, open.file, datasync);
-		error = file_error_check(open.file, open.handle, true);
-		if (result == 0)
-			result = error;
+		result = sync_file(open.fs, open.inode, open.file, datasync, &failed);
+		/* What could not be tried has told nothing of what failed before. */
+		told = result < 0 && !failed ? 0
+					     : sync_error(open.fs, open.inode, open.file, open.handle, true);
+		result = result < 0 ? result : told;
 	}
 	fuse_reply_err(req, -result);
 }

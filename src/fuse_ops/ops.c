@@ -35,6 +35,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false);
 	/* The pieces of a large O_DIRECT append would come in any order. */
 	want(conn, FUSE_CAP_ASYNC_DIO, false);
+	want(conn, FUSE_CAP_WRITEBACK_CACHE, fs->options.writeback);
 	/* always: a new size alone drops nothing. */
 	want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA, fs->options.cache == CACHE_ALWAYS);
 	conn->max_readahead = (unsigned)MIN(fs->options.readahead, UINT32_MAX);

@@ -119,6 +119,10 @@ typedef void control_reply(fuse_req_t req, int result, const char *text);
 void control_submit(fuse_req_t req, struct inode *inode, const char *name, const char *value, size_t size,
 		    bool may_read, control_reply *reply);
 
+/** control_ioctl() - a request by CONTROL_IOCTL of control_protocol.h; answers it */
+void control_ioctl(fuse_req_t req, struct inode *inode, const struct fuse_file_info *fi, const void *in,
+		   size_t in_size, size_t out_size);
+
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_forget(fuse_req_t req, fuse_ino_t nodeid, uint64_t lookups);
 void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);

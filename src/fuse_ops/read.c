@@ -168,5 +168,6 @@ void op_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struc
 	}
 	fs_count(open.fs, IO_READS, 1);
 	fs_count(open.fs, IO_READ_BYTES, (uint64_t)got);
+	file_count_io(open.file, (uint64_t)got, false);
 	fuse_reply_buf(req, (const char *)request->space, (size_t)got);
 }

@@ -17,6 +17,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 	CLEANUP(creds_restore) struct creds creds = {0};
 	struct open_file open;
 	struct stat info;
+	bool failed = false;
 	int result;
 
 	if (!op_changes(req) || !op_begin_open(req, nodeid, fi, &open))
@@ -37,7 +38,9 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 
 		/* Collapsing and inserting move everything behind the offset. */
 		result = sync_written(open.fs, open.inode, open.file, (uint64_t)offset,
-				      end - (uint64_t)offset, sync_is_immediate(open.fs, fi->flags));
+				      end - (uint64_t)offset, 0, &failed);
+		if (failed)
+			sync_error(open.fs, open.inode, open.file, open.handle, true);
 		mapping_resized(&open.file->mapping, (uint64_t)info.st_size);
 	}
 	fd_use_end(&use);
@@ -51,6 +54,11 @@ void op_lseek(fuse_req_t req, fuse_ino_t nodeid, off_t offset, int whence, struc
 	off_t found = -1;
 	int result;
 
+	/* What the kernel has collected lies in no hole, whatever BACKING has there: let it call all data. */
+	if (op_fs(req)->options.writeback) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
 	/* The others depend on a position, which the kernel keeps and never asks for. */
@@ -78,6 +86,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 	struct open_file source, target;
 	off_t start = out_offset;
 	ssize_t copied = 0;
+	bool failed = false;
 	int result;
 
 	if (!op_changes(req) || !op_begin_open(req, in, in_fi, &source) ||
@@ -97,7 +106,9 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 	}
 	if (result == 0)
 		result = sync_written(target.fs, target.inode, target.file, (uint64_t)start, (uint64_t)copied,
-				      sync_is_immediate(target.fs, out_fi->flags));
+				      0, &failed);
+	if (failed)
+		sync_error(target.fs, target.inode, target.file, target.handle, true);
 	fd_use_end(&from);
 	fd_use_end(&to);
 	if (result < 0)

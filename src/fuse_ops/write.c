@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/xattr.h>
@@ -16,6 +17,8 @@
 #include "log.h"
 #include "mapping/guard.h"
 #include "pager.h"
+#include "policy.h"
+#include "session.h"
 #include "sync.h"
 
 static bool stores_to_windows(const struct open_file *open)
@@ -33,10 +36,11 @@ static bool stores_to_windows(const struct open_file *open)
 }
 
 /* What pwritev2(2) has to be told. */
-static int call_flags(const struct fuse_file_info *fi)
+static int call_flags(const struct fs *fs, const struct fuse_file_info *fi)
 {
-	/* The kernel's own write-back has nothing of the descriptor it borrows but its number. */
-	return !fi->writepage && (fi->flags & O_APPEND) ? RWF_APPEND : 0;
+	/* The kernel's own write-back has nothing of the descriptor it borrows but its number; and where it
+	 * collects writes it alone knows where the file ends. */
+	return !fi->writepage && !fs->options.writeback && (fi->flags & O_APPEND) ? RWF_APPEND : 0;
 }
 
 static ssize_t write_by_call(int fd, const char *data, size_t size, uint64_t offset, int flags)
@@ -108,7 +112,7 @@ static ssize_t write_file(fuse_req_t req, const struct open_file *open, const ch
 {
 	CLEANUP(creds_restore) struct creds creds = {0};
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
-	int flags = call_flags(fi);
+	int flags = call_flags(open->fs, fi);
 	bool stores = stores_to_windows(open) && flags == 0;
 	size_t done = 0;
 	ssize_t rest = 0;
@@ -144,18 +148,57 @@ static struct extent written_extent(const struct open_file *open, const struct f
 	struct extent extent = {offset, offset + length};
 	struct stat info;
 
-	if (fi->writepage || !(fi->flags & O_APPEND) || inode_fd(open->fs, open->inode, FD_WRITE, &use) < 0 ||
+	if (!(call_flags(open->fs, fi) & RWF_APPEND) || inode_fd(open->fs, open->inode, FD_WRITE, &use) < 0 ||
 	    fstat(use.fd, &info) < 0)
 		return extent;
-	/* The kernel has put the bytes into its cache at the offset it chose. */
-	if ((uint64_t)info.st_size != extent.end) {
+	/* The kernel has put the bytes into its cache at the offset it chose. Where it caches nothing there is
+	 * nothing to drop, and attributes that are on their way when it is told to are not believed: it would
+	 * go on with a wrong size. */
+	if ((uint64_t)info.st_size != extent.end && open->fs->options.cache != CACHE_NONE) {
 		file_note_foreign(open->file);
-		if (open->fs->forget_content != NULL)
-			open->fs->forget_content(open->fs->ask_context, open->inode->nodeid);
+		session_forget_later(open->fs->session, open->inode->nodeid);
 	}
 	extent.end = MAX(extent.end, (uint64_t)info.st_size);
 	extent.start = MIN(extent.start, (uint64_t)info.st_size - MIN((uint64_t)info.st_size, length));
 	return extent;
+}
+
+/*
+ * O_SYNC or O_DSYNC where the write has to wait for the disk. With the kernel's cache it does so by an FSYNC
+ * after the write, for all requests that it was cut into.
+ */
+static int sync_flags(const struct open_file *open, const struct fuse_file_info *fi)
+{
+	if (fi->writepage || !open->handle->direct || open->fs->options.fsync == FSYNC_IGNORE)
+		return 0;
+	return fi->flags & O_SYNC;
+}
+
+/*
+ * Is this request the rest of a write(2) that was too large for one? When a later piece fails, write(2)
+ * returns the bytes of the earlier ones and drops the error, which must not pass for told then. A piece ends at
+ * a page, and earlier than the largest request only where the write began inside one.
+ */
+static bool is_continued(struct handle *handle, uint64_t offset, size_t size)
+{
+	uint64_t end = offset + size;
+	bool may_go_on = end % page_size() == 0 &&
+			 (size >= MAX_WRITE - page_size() || offset % page_size() != 0);
+	uint64_t before = atomic_exchange(&handle->write_end, may_go_on ? end : 0);
+
+	return before != 0 && before == offset;
+}
+
+/* The kernel's write-back of a mapped store tells nobody but fsync(2) and msync(2), and may be asked by neither. */
+static void report_write_back(const struct open_file *open, uint64_t offset, size_t size, int error)
+{
+	CLEANUP(free_pointer) char *name = inode_name(open->fs, open->inode);
+
+	atomic_store(&open->fs->sync_failed, true);
+	fs_count(open->fs, SYNC_ERRORS, 1);
+	fs_count(open->fs, SYNC_LOST_BYTES, size);
+	log_error("write back '%s' offset %llu length %zu: %s; what was stored there is lost",
+		  name == NULL ? "?" : name, (unsigned long long)offset, size, strerror(error));
 }
 
 void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, off_t offset,
@@ -163,23 +206,27 @@ void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, 
 {
 	struct open_file open;
 	struct extent extent;
-	bool now;
+	bool synced, continued, failed = false;
 	ssize_t put;
-	int result = 0;
+	int result = 0, told, flags;
 
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
-	now = sync_is_immediate(open.fs, fi->writepage ? 0 : fi->flags);
+	flags = sync_flags(&open, fi);
+	synced = !fi->writepage && ((flags & O_DSYNC) || file_policy(open.file)->sync == SYNC_IMMEDIATE);
 	put = write_file(req, &open, data, size, (uint64_t)offset, fi);
+	if (put < 0 && fi->writepage)
+		report_write_back(&open, (uint64_t)offset, size, (int)-put);
 	if (put > 0) {
 		extent = written_extent(&open, fi, (uint64_t)offset, (uint64_t)put);
 		pager_written(open.file, extent.end);
 		result = sync_written(open.fs, open.inode, open.file, extent.start, extent.end - extent.start,
-				      now);
-		if (now && result == 0)
-			result = file_error_check(open.file, open.handle, true);
-		else if (now)
-			file_error_check(open.file, open.handle, true);
+				      flags, &failed);
+	}
+	if (put > 0 && synced) {
+		continued = is_continued(open.handle, (uint64_t)offset, size);
+		told = sync_error(open.fs, open.inode, open.file, open.handle, !continued);
+		result = result < 0 ? result : told;
 	}
 	if (put < 0 || result < 0) {
 		fuse_reply_err(req, put < 0 ? (int)-put : -result);
@@ -187,5 +234,6 @@ void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, 
 	}
 	fs_count(open.fs, IO_WRITES, 1);
 	fs_count(open.fs, IO_WRITE_BYTES, (uint64_t)put);
+	file_count_io(open.file, (uint64_t)put, true);
 	fuse_reply_write(req, (size_t)put);
 }

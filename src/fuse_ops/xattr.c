@@ -7,6 +7,7 @@
 #include <sys/xattr.h>
 
 #include "fuse_ops/ops.h"
+#include "sync.h"
 
 /* The xattr calls take no O_PATH descriptor, but they do take its link in /proc. */
 struct link {
@@ -138,6 +139,7 @@ void op_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char
 	/* Attributes of other file systems' own permissions: who may set them is theirs to judge. */
 	if (result == 0 && strncmp(name, "system.", 7) == 0 && strncmp(name, "system.posix_acl_", 17) != 0)
 		result = creds_become(fs, ctx->uid, ctx->gid, 0, request_current(), &creds);
+	sync_attributes_changed(op_fs(req));
 	if (result == 0 && setxattr(link.path, name, value, size, flags) < 0)
 		result = -errno;
 	creds_restore(&creds);
@@ -160,6 +162,7 @@ void op_removexattr(fuse_req_t req, fuse_ino_t nodeid, const char *name)
 		return;
 	}
 	result = link_to(op_fs(req), inode, &link);
+	sync_attributes_changed(op_fs(req));
 	if (result == 0 && removexattr(link.path, name) < 0)
 		result = -errno;
 	link_end(&link);

@@ -220,6 +220,30 @@ uint64_t mapping_locked(struct mapping *mapping)
 	return locked;
 }
 
+uint64_t mapping_locked_in(struct mapping *mapping, uint64_t offset, uint64_t length)
+{
+	const struct extent_list *list;
+	struct window *window;
+	uint64_t locked = 0;
+	size_t slot = 0;
+
+	LOCK_SCOPE(&mapping->lock);
+	list = list_of(mapping);
+	while (list != NULL && (window = mapping_next_locked(mapping, &slot)) != NULL) {
+		uint64_t at = MAX(offset, window->offset);
+		uint64_t end =
+			MIN(offset + length, window->offset + page_round_up(atomic_load(&window->inside)));
+		struct extent extent;
+
+		while (atomic_load(&window->locked) > 0 && at < end && extents_next(list, at, end, &extent)) {
+			locked += extent.end - extent.start;
+			at = extent.end;
+		}
+		window_unpin(&(struct window_pin){.window = window});
+	}
+	return locked;
+}
+
 int mapping_lock_again(struct mapping *mapping, const struct window_source *source,
 		       const struct mapping_stop *stop)
 {

@@ -38,6 +38,9 @@ int mapping_lock_again(struct mapping *mapping, const struct window_source *sour
 /** mapping_locked() - bytes of the file's windows that are locked. Locks: mapping->lock. */
 uint64_t mapping_locked(struct mapping *mapping);
 
+/** mapping_locked_in() - as mapping_locked(), of a range that begins and ends with a page */
+uint64_t mapping_locked_in(struct mapping *mapping, uint64_t offset, uint64_t length);
+
 /** mapping_wants_locks() - is anything of the file to be locked? A hint; takes no lock. */
 bool mapping_wants_locks(const struct mapping *mapping);
 

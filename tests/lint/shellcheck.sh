@@ -10,6 +10,6 @@ while IFS= read -r file; do
 	*.sh) scripts+=("$file") ;;
 	*) head -n 1 "$file" | grep -qE '^#!.*\b(ba)?sh\b|^# shellcheck shell=' && scripts+=("$file") ;;
 	esac
-done < <(find scripts tests .ci -type f | sort)
+done < <(find scripts tests completion .ci -type f | sort)
 shellcheck --external-sources --source-path=SCRIPTDIR "${scripts[@]}"
 echo "${#scripts[@]} scripts"

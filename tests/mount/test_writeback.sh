@@ -4,11 +4,6 @@
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 
-mkdir "$WORK/b"
-if "$MEMMAPFS_BIN" -f "$WORK/b" "$WORK/nowhere" -o writeback 2>&1 | grep -q 'not available yet'; then
-	skip 'this program has no writeback yet'
-fi
-
 start_mount sync=periodic,writeback
 check 'writeback: what was written is in BACKING after fsync and after close, sizes and appends included' py <<'PY'
 fd = os.open(MNT + "/collected", os.O_CREAT | os.O_RDWR)
@@ -43,5 +38,13 @@ os.sync()
 time.sleep(1.2)
 equal(os.stat(BACKING + "/dated").st_mtime_ns, 123456789000000000)
 equal(os.stat(MNT + "/dated").st_size, 5000)
+PY
+check 'writeback: what is collected and not handed over is data, not a hole' py <<'PY'
+fd = os.open(MNT + "/sparse", os.O_CREAT | os.O_RDWR)
+os.ftruncate(fd, MIB)
+os.pwrite(fd, b"data", 500000)
+other = os.open(MNT + "/sparse", os.O_RDONLY)
+equal(os.lseek(other, 0, os.SEEK_DATA) <= 500000, True)
+equal(os.lseek(other, 500000, os.SEEK_HOLE) > 500000, True)
 PY
 stop_mount

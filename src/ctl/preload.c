@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/preload.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "ctl/ctl.h"
+#include "ctl/walk.h"
+#include "util.h"
+
+#define PIECE (UINT64_C(16) << 20)
+
+/* While one piece is waited for, the disk should be busy with the next. Only a hint: failure says nothing. */
+static void announce(const struct client *client, uint64_t offset, uint64_t length)
+{
+	CLEANUP(free_pointer) char *text = NULL;
+	char value[80];
+
+	if (length == 0)
+		return;
+	snprintf(value, sizeof(value), "willneed:%llu:%llu", (unsigned long long)offset,
+		 (unsigned long long)length);
+	client_try(client, "advice", value, &text);
+}
+
+static bool has_shrunk(const struct client *client, uint64_t end)
+{
+	struct stat info;
+
+	return fstat(client->fd, &info) == 0 && (uint64_t)info.st_size < end;
+}
+
+int preload_range(const struct client *client, uint64_t offset, uint64_t length, struct progress *progress)
+{
+	uint64_t end = offset + length;
+
+	while (offset < end) {
+		CLEANUP(free_pointer) char *text = NULL;
+		uint64_t piece = MIN(end - offset, PIECE), next = offset + piece;
+		char value[80];
+		int result;
+
+		announce(client, next, MIN(end - next, PIECE));
+		snprintf(value, sizeof(value), "now:%llu:%llu", (unsigned long long)offset,
+			 (unsigned long long)piece);
+		result = client_try(client, "preload", value, &text);
+		if (result < 0 && has_shrunk(client, end))
+			return -ENODATA;
+		if (result < 0) {
+			ctl_say("preload '%s': %s", client->path,
+				text != NULL && *text != '\0' ? text : strerror(-result));
+			return result;
+		}
+		offset = next;
+		progress_add(progress, piece);
+	}
+	return 0;
+}
+
+enum ctl_status ctl_preload(const char *const *options, char **operands, int count)
+{
+	CLEANUP(walk_fini) struct walk walk = {0};
+	struct progress progress;
+	enum ctl_status status;
+
+	if (walk_paths(operands, count, &walk) < 0)
+		return CTL_FAILED;
+	status = walk.failures > 0 ? CTL_FAILED : CTL_DONE;
+	progress_begin(&progress, options[0] != NULL, walk.bytes);
+	for (size_t i = 0; i < walk.count; i++) {
+		CLEANUP(client_close) struct client client = CLIENT_NONE;
+		int result = client_open(walk.files[i].path, CLIENT_FILE, &client);
+
+		if (result == 0)
+			result = preload_range(&client, 0, (uint64_t)client.info.st_size, &progress);
+		if (result < 0 && result != -ENODATA)
+			status = CTL_FAILED;
+	}
+	progress_end(&progress);
+	return status;
+}

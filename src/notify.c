@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the daemon asks of the kernel: to hand over what it holds dirty of the mount, and to forget what it
+ * has cached. Each call waits for the kernel, which may wait for the workers: never from one of them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "file.h"
+#include "fs.h"
+#include "log.h"
+#include "protocol.h"
+#include "session.h"
+#include "session_private.h"
+
+#define PRUNE_BATCH 256
+
+/*
+ * The root of the mount, as a client of it, or -1. By way of a copy of the mount that has no place in the
+ * tree, where the daemon may make one: an open file of the mount itself would make umount(8) fail as busy.
+ */
+static int open_own_root(const struct session *session)
+{
+	const char *path = session->fs->mount_path;
+	int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK;
+	CLEANUP(close_fd)
+	int tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT);
+	int fd = tree < 0 ? open(path, flags) : openat(tree, ".", flags);
+	struct stat info;
+
+	if (fd >= 0 && fstat(fd, &info) == 0 && info.st_dev == atomic_load(&session->fs->own_dev))
+		return fd;
+	close_fd(&fd);
+	return -1;
+}
+
+int session_flush_clients(struct session *session)
+{
+	CLEANUP(close_fd) int fd = open_own_root(session);
+
+	if (fd < 0)
+		return 0;
+	return syncfs(fd) < 0 ? -errno : 0;
+}
+
+/* As the kernel makes them for this mount (fuse_encode_fh(), Linux): nodeid and generation. */
+#define FUSE_HANDLE_TYPE 0x81
+struct fuse_file_handle {
+	struct file_handle head;
+	uint32_t id[3];
+};
+
+/* A file that is open for writing, as it is found on the mount: by handle, or below the root by name. */
+struct client_file {
+	uint64_t nodeid;
+	char *path; /* NULL where handles can be opened */
+};
+
+static void fsync_client_file(int root, const struct client_file *client)
+{
+	struct fuse_file_handle handle = {
+		.head = {.handle_bytes = sizeof(handle.id), .handle_type = FUSE_HANDLE_TYPE},
+		.id = {(uint32_t)(client->nodeid >> 32), (uint32_t)client->nodeid, 0},
+	};
+	int flags = O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW, fd;
+
+	if (client->path == NULL)
+		fd = open_by_handle_at(root, &handle.head, O_RDONLY | flags);
+	else if ((fd = openat(root, client->path, O_RDONLY | flags)) < 0)
+		fd = openat(root, client->path, O_WRONLY | flags);
+	/* What fails is recorded for the file's own handles. */
+	if (fd >= 0 && (fsync(fd) == 0 || errno != 0))
+		close(fd);
+}
+
+/* The path below BACKING, or NULL where the file has none: then nobody can come back to it either. */
+static char *path_below(struct fs *fs, struct inode *inode)
+{
+	CLEANUP(free_pointer) char *name = inode_name(fs, inode);
+	size_t length = strlen(fs->backing_path);
+
+	if (name == NULL || strncmp(name, fs->backing_path, length) != 0 || name[length] != '/')
+		return NULL;
+	return strdup(name + length + 1);
+}
+
+static size_t open_for_writing(struct fs *fs, struct client_file **ret_files)
+{
+	size_t size = atomic_load(&fs->handle_table.count), count = 0;
+	struct client_file *files = calloc(size + 1, sizeof(files[0]));
+	struct inode *inode;
+	uint64_t id = 0;
+
+	*ret_files = files;
+	while (files != NULL && count < size &&
+	       (id = handle_table_next(&fs->handle_table, id, inode_ref, &inode)) != 0) {
+		struct file *file = file_peek(inode);
+
+		if (file != NULL && atomic_load(&file->writers) > 0) {
+			files[count].nodeid = atomic_load(&inode->nodeid);
+			files[count].path = fs->handles ? NULL : path_below(fs, inode);
+			count += fs->handles || files[count].path != NULL;
+		}
+		inode_unref(fs, inode);
+	}
+	return count;
+}
+
+/*
+ * In a process of its own, which has no device open: whatever ends the daemon now also ends the connection, and
+ * with it the wait. In the daemon itself a file of the mount would be closed on its way out, after the last
+ * thread that could answer. Async-signal-safe calls only.
+ */
+static void fsync_in_child(struct session *session, const struct client_file *files, size_t count)
+{
+	int root;
+
+	close(fuse_session_fd(session->fuse));
+	close(session->fd);
+	root = open_own_root(session);
+	for (size_t i = 0; i < count && root >= 0; i++)
+		fsync_client_file(root, &files[i]);
+	_exit(0);
+}
+
+int session_fsync_clients(struct session *session)
+{
+	int result = session_flush_clients(session);
+	struct client_file *files;
+	size_t count = open_for_writing(session->fs, &files);
+	pid_t child = count == 0 ? 0 : fork();
+
+	if (child == 0 && count > 0)
+		fsync_in_child(session, files, count);
+	if (child < 0)
+		result = -errno;
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		continue;
+	for (size_t i = 0; i < count; i++)
+		free(files[i].path);
+	free(files);
+	return result;
+}
+
+void session_forget_content(struct session *session, uint64_t nodeid)
+{
+	fuse_lowlevel_notify_inval_inode(session->fuse, nodeid, 0, 0);
+}
+
+/* The next inodes that are kept by descriptor, from where the last call stopped. */
+static size_t oldest_kept(struct session *session, uint64_t *nodeids, size_t wanted)
+{
+	struct fd_cache *fds = &session->fs->fds;
+	size_t found = 0;
+
+	LOCK_SCOPE(&fds->lock);
+	for (size_t steps = fds->capacity; steps > 0 && found < wanted; steps--) {
+		struct fd_owner *owner = &fds->owners[session->forget_hand];
+		struct inode *inode = owner->object;
+
+		session->forget_hand = (session->forget_hand + 1) % fds->capacity;
+		if (owner->slot != NULL && owner->kind == FD_PATH && inode->handle == NULL &&
+		    inode != session->fs->root && atomic_load(&inode->nodeid) != 0)
+			nodeids[found++] = atomic_load(&inode->nodeid);
+	}
+	return found;
+}
+
+static void forget_entries(struct session *session)
+{
+	uint64_t nodeids[PRUNE_BATCH];
+	struct protocol_notify_prune prune = {0};
+	struct fuse_out_header header = {.error = PROTOCOL_NOTIFY_PRUNE};
+	struct iovec iov[] = {{&header, sizeof(header)}, {&prune, sizeof(prune)}, {nodeids, 0}};
+	size_t count;
+
+	LOCK_SCOPE(&session->forget_lock);
+	count = oldest_kept(session, nodeids, PRUNE_BATCH);
+	if (count == 0)
+		return;
+	prune.count = (uint32_t)count;
+	iov[2].iov_len = count * sizeof(nodeids[0]);
+	header.len = (uint32_t)(sizeof(header) + sizeof(prune) + iov[2].iov_len);
+	if (atomic_load(&session->protocol.kernel_minor) >= PROTOCOL_MINOR_PRUNE &&
+	    writev(session->fd, iov, 3) >= 0)
+		return;
+	/* An older kernel: let it drop its caches of names and inodes that nobody uses. */
+	for (size_t i = 0; i < count; i++)
+		fuse_lowlevel_notify_inval_inode(session->fuse, nodeids[i], -1, 0);
+}
+
+void session_forget_later(struct session *session, uint64_t nodeid)
+{
+	bool known = false;
+
+	if (session == NULL)
+		return;
+	if (nodeid == 0) {
+		atomic_store(&session->entries_wanted, true);
+	} else {
+		LOCK_SCOPE(&session->queue_lock);
+		for (size_t i = 0; i < session->queued && !known; i++)
+			known = session->queue[i] == nodeid;
+		/* When the queue is full the file is dropped by its next open. */
+		if (!known && session->queued < FORGET_QUEUE)
+			session->queue[session->queued++] = nodeid;
+	}
+	if (session->fs->ask_to_forget != NULL)
+		session->fs->ask_to_forget(session->fs->ask_context);
+}
+
+void session_forget_queued(struct session *session)
+{
+	uint64_t nodeids[FORGET_QUEUE];
+	size_t count;
+
+	pthread_mutex_lock(&session->queue_lock);
+	count = session->queued;
+	memcpy(nodeids, session->queue, count * sizeof(nodeids[0]));
+	session->queued = 0;
+	pthread_mutex_unlock(&session->queue_lock);
+	for (size_t i = 0; i < count; i++)
+		session_forget_content(session, nodeids[i]);
+	if (atomic_exchange(&session->entries_wanted, false))
+		forget_entries(session);
+}

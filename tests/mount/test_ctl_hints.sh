@@ -1,0 +1,178 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# memmapfsctl's commands that do something: what becomes of the pages in BACKING, who may ask, and read-only mounts.
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/lib.sh"
+CTL=${MEMMAPFSCTL_BIN:-$(dirname "$MEMMAPFS_BIN")/memmapfsctl}
+export CTL
+
+# ctl WORDS...: run it
+ctl() {
+	"$CTL" "$@"
+}
+
+# exits STATUS COMMAND...
+exits() {
+	local expected=$1 status=0
+	shift
+	"$@" || status=$?
+	same "status of $*" "$expected" "$status"
+}
+
+# map_says KEY FILE: one of the sums of the picture
+map_says() {
+	ctl map --json "$2" | python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"
+}
+
+# cold FILE...: written back, and out of the page cache
+cold() {
+	local file
+	for file in "$@"; do
+		sync "$file"
+		dd if="$file" iflag=nocache count=0 status=none
+	done
+}
+
+start_mount sync=periodic,sync_interval=1h
+mkdir -p "$BACKING/tree/below"
+for file in tree/one tree/below/two tree/below/three; do
+	dd if=/dev/urandom of="$BACKING/$file" bs=1M count=2 status=none
+	cold "$BACKING/$file"
+done
+: >"$BACKING/tree/empty"
+SIZE=$((2 << 20))
+
+preload_brings_whole_trees() {
+	same 'resident before' 0 "$(map_says resident "$MNT/tree/one")"
+	ctl preload "$MNT/tree"
+	same resident $SIZE "$(map_says resident "$MNT/tree/one")"
+	same resident $SIZE "$(map_says resident "$MNT/tree/below/three")"
+	ctl preload --progress "$MNT/tree/one" "$MNT/tree/empty" 2>"$WORK/said"
+	same 'said into a file' '' "$(cat "$WORK/said")"
+}
+check 'preload reads files and trees into memory' preload_brings_whole_trees
+
+evict_drops_them_again() {
+	ctl evict "$MNT/tree" >"$WORK/said"
+	same said '' "$(cat "$WORK/said")"
+	same resident 0 "$(map_says resident "$MNT/tree/one")"
+	same resident 0 "$(map_says resident "$MNT/tree/below/two")"
+	same bytes "$(sha1sum <"$BACKING/tree/one")" "$(sha1sum <"$MNT/tree/one")"
+}
+check 'evict drops the pages' evict_drops_them_again
+
+evict_loses_no_written_byte() {
+	echo written >"$MNT/tree/new"
+	ctl evict "$MNT/tree/new"
+	same content written "$(cat "$BACKING/tree/new")"
+	same dirty 0 "$(map_says dirty "$MNT/tree/new")"
+}
+check 'evict writes back first' evict_loses_no_written_byte
+
+what_others_map_stays_and_is_counted() {
+	ctl preload "$MNT/tree/one"
+	python3 - "$BACKING/tree/one" "$CTL" "$MNT/tree/one" <<'PY'
+import mmap, subprocess, sys
+with open(sys.argv[1], "rb") as f:
+    with mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as m:
+        sum(m[i] for i in range(0, 1 << 20, 4096))
+        said = subprocess.check_output([sys.argv[2], "evict", sys.argv[3]], text=True)
+assert "of 1 files stayed" in said, said
+PY
+}
+check 'pages that others map stay, and evict counts them' what_others_map_stays_and_is_counted
+
+lock_keeps_pages() {
+	ctl lock "$MNT/tree/one"
+	same locked $SIZE "$(map_says locked "$MNT/tree/one")"
+	ctl map "$MNT/tree/one" | grep -q '|LLLL'
+	ctl top --sort=locked "$MNT" | sed -n 6p | grep -E '2\.0 MiB +[0-9]+ tree/one$'
+	awk '/^VmLck/ { exit $2 < 2048 }' "/proc/$DAEMON/status"
+	ctl unlock "$MNT/tree/one"
+	same locked 0 "$(map_says locked "$MNT/tree/one")"
+}
+check 'lock keeps pages in memory, map and top show it, unlock undoes it' lock_keeps_pages
+
+advice_is_taken_or_refused_with_a_reason() {
+	ctl advise random "$MNT/tree/one" "$MNT/tree/below/two"
+	same advice random "$(getfattr --absolute-names --only-values -n user.memmapfs.advice "$MNT/tree/one")"
+	ctl advise willneed:4096:8192 "$MNT/tree/one"
+	ctl advise normal "$MNT/tree/one"
+	says 'destroy|data' ctl advise free "$MNT/tree/one"
+	says "advice '$MNT/tree/one'" ctl advise nonsense "$MNT/tree/one"
+	says 'outside of the file' ctl advise willneed:0:1G "$MNT/tree/one"
+}
+check 'advise gives hints, and says why one is refused' advice_is_taken_or_refused_with_a_reason
+
+sync_reaches_the_disk() {
+	echo first >"$MNT/tree/new"
+	echo second >"$MNT/tree/other"
+	statistic_above sync.dirty_bytes 0
+	ctl sync "$MNT/tree/new"
+	same dirty 0 "$(map_says dirty "$MNT/tree/new")"
+	ctl sync "$MNT"
+	same 'dirty bytes' 0 "$(statistic sync.dirty_bytes)"
+	says 'neither a file nor a mount point' ctl sync "$MNT/tree"
+}
+check 'sync syncs a file, or the mount, at once' sync_reaches_the_disk
+
+users_may_what_their_rights_say() {
+	chown 65534 "$BACKING/tree/below/two"
+	chmod 644 "$BACKING/tree/one" "$BACKING/tree/below/two"
+	as 65534 "$CTL" preload "$MNT/tree/one"
+	as 65534 "$CTL" advise sequential "$MNT/tree/one"
+	as 65534 "$CTL" sync "$MNT/tree/one"
+	exits 1 as 65534 "$CTL" evict "$MNT/tree/one" 2>"$WORK/said"
+	grep -q 'for the owner and root' "$WORK/said"
+	exits 1 as 65534 "$CTL" lock "$MNT/tree/one"
+	exits 1 as 65534 "$CTL" unlock "$MNT/tree/one"
+	as 65534 "$CTL" lock "$MNT/tree/below/two"
+	as 65534 "$CTL" unlock "$MNT/tree/below/two"
+	as 65534 "$CTL" evict "$MNT/tree/below/two"
+	chmod 600 "$BACKING/tree/one"
+	exits 1 as 65534 "$CTL" preload "$MNT/tree/one"
+	exits 1 as 65534 "$CTL" preload "$MNT/tree" 2>"$WORK/said"
+	grep -q "tree/one': Permission denied" "$WORK/said"
+}
+check 'who may read a file may give hints, its owner may lock and evict' users_may_what_their_rights_say
+
+a_profile_is_loaded() {
+	cold "$BACKING/tree/one" "$BACKING/tree/below/two" "$BACKING/tree/below/three"
+	ctl evict "$MNT" >"$WORK/said"
+	ctl preload "$MNT/tree/one" "$MNT/tree/below/two"
+	ctl profile save "$WORK/profile" "$MNT" | grep -E '^2 of [0-9]+ files, 4\.0 MiB$'
+	ctl evict "$MNT"
+	touch "$BACKING/tree/below/two"
+	same resident 0 "$(map_says resident "$MNT/tree/one")"
+	ctl profile load "$WORK/profile" "$MNT/" >"$WORK/said"
+	same said '1 files, 2.0 MiB; skipped 1 that changed or vanished' "$(cat "$WORK/said")"
+	same resident $SIZE "$(map_says resident "$MNT/tree/one")"
+	same resident 0 "$(map_says resident "$MNT/tree/below/two")"
+}
+check 'profile load brings back what is as it was, and counts the rest' a_profile_is_loaded
+
+progress_is_shown_on_a_terminal() {
+	ctl evict "$MNT/tree" >"$WORK/said" || true
+	script -qec "'$CTL' preload --progress '$MNT/tree'" "$WORK/typescript" </dev/null >/dev/null
+	grep -qE '\[#{20}\] [0-9.]+ MiB in 0:0[0-9], [0-9.]+ .iB/s' "$WORK/typescript"
+}
+if command -v script >/dev/null; then
+	check 'preload --progress shows bytes, time and rate on a terminal' progress_is_shown_on_a_terminal
+else
+	skip_check 'preload --progress shows bytes, time and rate on a terminal' 'script is missing'
+fi
+
+stop_mount
+start_mount_at "$BACKING" "$MNT" mode=ro
+
+read_only_mounts_take_hints() {
+	ctl preload "$MNT/tree/below/three"
+	same resident $SIZE "$(map_says resident "$MNT/tree/below/three")"
+	ctl advise random "$MNT/tree/one"
+	ctl lock "$MNT/tree/one"
+	ctl unlock "$MNT/tree/one"
+	ctl sync "$MNT" "$MNT/tree/one"
+	ctl evict "$MNT/tree/below/three"
+	same resident 0 "$(map_says resident "$MNT/tree/below/three")"
+}
+check 'all of it works on a read-only mount' read_only_mounts_take_hints

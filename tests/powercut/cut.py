@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""One power cut: a disk, a guest that writes to it, the end of both, and what the evidence says."""
+
+import contextlib
+import os
+import random
+import shutil
+import subprocess
+import time
+
+from disk import Disk
+from evidence import Checker, Log, promise, promise_bound
+from guest import Failure, Guest, read_text
+
+IMAGE_SIZE = 512 << 20
+MKFS = {
+    "ext4": ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,nodiscard"],
+    "xfs": ["mkfs.xfs", "-q", "-f", "-K"],
+}
+
+
+def make_disk(directory, fs):
+    current, stable = (os.path.join(directory, name) for name in ("current.img", "stable.img"))
+    with open(stable, "wb") as image:
+        image.truncate(IMAGE_SIZE)
+    subprocess.run([*MKFS[fs], stable], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    subprocess.run(["cp", "--sparse=always", stable, current], check=True)
+    return current, stable
+
+
+@contextlib.contextmanager
+def mounted(directory, image, fs):
+    """The image as the next boot finds it: its journal is replayed."""
+    root = os.path.join(directory, "root")
+    os.mkdir(root)
+    done = subprocess.run(
+        ["mount", "-t", fs, "-o", "loop" + (",nouuid" if fs == "xfs" else ""), image, root],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise Failure(f"the image cannot be mounted: {done.stdout}")
+    try:
+        yield os.path.join(root, "data")
+    finally:
+        subprocess.run(["umount", root], check=True)
+
+
+def run_guest(spec, directory, chance):
+    """Boot, let it write for a while, cut. Returns what share of the unflushed blocks the disk kept."""
+    current, stable = make_disk(directory, spec["fs"])
+    disk = Disk(os.path.join(directory, "nbd"), current, stable)
+    words = [f"{name}={spec[name]}" for name in ("fs", "run", "kinds", "options")]
+    if spec["broken"]:
+        words.append(f"break={spec['broken']}")
+    guest = Guest(directory, spec["kernel"], spec["initramfs"], disk, spec["memory"])
+    try:
+        guest.tell(words)
+        guest.wait_for("G")
+        time.sleep(chance.uniform(*spec["seconds"]))
+    finally:
+        guest.kill()
+        keep = {"none": 0.0, "some": chance.random(), "all": 1.0}[spec["keep"]]
+        unflushed = disk.cut(keep, chance)
+    os.unlink(current)
+    return stable, disk, keep, unflushed
+
+
+def boot(directory, kernel, initramfs):
+    """Boot a guest until it waits to be told what to do. Returns the file with what it has in memory."""
+    os.mkdir(directory)
+    images = [os.path.join(directory, name) for name in ("current.img", "stable.img")]
+    for image in images:
+        with open(image, "wb") as file:
+            file.truncate(IMAGE_SIZE)
+    disk = Disk(os.path.join(directory, "nbd"), *images)
+    guest = Guest(directory, kernel, initramfs, disk)
+    memory = os.path.join(directory, "memory")
+    try:
+        guest.wait_for("P")
+        guest.save(memory)
+    finally:
+        guest.kill()
+    return memory
+
+
+def cut(spec):
+    """Make the cut that @spec describes. Returns what is known of it afterwards, with "violations"."""
+    directory = spec["directory"]
+    os.mkdir(directory)
+    chance = random.Random(spec["run"])
+    result = dict(spec, violations=[], failure=None, writes=0, promised=0, units=0)
+    started = time.monotonic()
+    try:
+        stable, disk, keep, unflushed = run_guest(spec, directory, chance)
+        log = Log(read_text(os.path.join(directory, "log")))
+        if log.errors:
+            raise Failure("; ".join(log.errors[:5]))
+        result["promised"] = promise(log, spec["mode"], spec["interval_us"], "writeback" in spec["options"].split(","))
+        result["writes"] = sum(write.letter != "A" for file in log.files.values() for write in file.writes.values())
+        busy = log.busy()
+        result.update(
+            kept=keep,
+            unflushed=unflushed,
+            flushes=disk.flushes,
+            lived_ms=(log.end - log.begun) // 1000,
+            late_ms=max(late for _, late in log.beats) / 1000,
+            tolerance_ms=promise_bound(log, spec["interval_us"], 1)[1] / 1000,
+            longest_sync_ms=max((end - begin for begin, end in busy), default=0) / 1000,
+        )
+        with mounted(directory, stable, spec["fs"]) as root:
+            checker = Checker(log, root, spec["run"])
+            result["violations"] = checker.check()
+        result["units"] = checker.units
+    except (Failure, RuntimeError, OSError, subprocess.SubprocessError) as error:
+        result["failure"] = f"{type(error).__name__}: {error}"
+    result["took_s"] = round(time.monotonic() - started, 1)
+    if not result["violations"] and not result["failure"]:
+        shutil.rmtree(directory)
+    return result

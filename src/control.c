@@ -148,12 +148,14 @@ int control_run(struct fs *fs, struct inode *inode, const char *name, const char
 	const struct control_row *row = find_row(name);
 	int result;
 
-	if (row == NULL || !is_place(row, fs, inode))
+	if (row == NULL || !is_place(row, fs, inode)) {
 		result = control_refuse(&call, -EOPNOTSUPP, "'%s' is not known here", name);
-	else
+	} else {
 		result = check_right(row, &call);
-	if (result == 0)
-		result = row->run != NULL ? row->run(&call) : control_get(fs, inode, name, &call.reply);
+		if (result == 0)
+			result = row->run != NULL ? row->run(&call)
+						  : control_get(fs, inode, name, &call.reply);
+	}
 	*ret_reply = call.reply;
 	return result;
 }

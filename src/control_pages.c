@@ -269,15 +269,16 @@ static int lock_refused(struct page_call *pages, int error)
 {
 	struct control_call *call = pages->call;
 	uint64_t locked = (uint64_t)MAX(atomic_load(&call->fs->windows.locked), 0);
+	uint64_t enough = locked + page_round_up(pages->length) + page_size();
 	struct rlimit limit;
 
 	if ((error != -ENOMEM && error != -EPERM && error != -EAGAIN) ||
 	    getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
 		return refused_by_kernel(call, CALL_MLOCK, "mlock", error);
 	return control_refuse(
-		call, error, "mlock: %s; the daemon's limit (RLIMIT_MEMLOCK) is %llu bytes, %llu would do",
-		mapping_errno_find(CALL_MLOCK, -error)->message, (unsigned long long)limit.rlim_cur,
-		(unsigned long long)(locked + page_round_up(pages->length) + page_size()));
+		call, error,
+		"mlock: %s; the daemon's limit (RLIMIT_MEMLOCK) is %" PRIu64 " bytes, %" PRIu64 " would do",
+		mapping_errno_find(CALL_MLOCK, -error)->message, (uint64_t)limit.rlim_cur, enough);
 }
 
 static int reply_locked(struct page_call *pages)

@@ -391,6 +391,9 @@ START_TEST(a_refused_lock_changes_nothing)
 	ck_assert_int_eq(mapping_lock(&mapping, &now, 0, page, NULL), 0);
 	ck_assert_int_eq(mapping_lock(&mapping, &now, 0, size, NULL), -ENOMEM);
 	ck_assert_uint_eq(mapping_locked(&mapping), page);
+	/* Nor is it tried again later: one page is all that there is to unlock. */
+	ck_assert_int_eq(mapping_unlock(&mapping, 0, page), 0);
+	ck_assert(!mapping_wants_locks(&mapping));
 	mapping_set_paging(&mapping, &paging);
 	touch(size / 2);
 	ck_assert_uint_gt(refusals, 0);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "active.h"
 #include "file.h"
 #include "fs.h"
 #include "log.h"
@@ -16,58 +17,6 @@
 
 /* An extent over more windows than this is synced by descriptor: each window costs an mmap and a msync. */
 #define SYNC_WINDOWS 16
-
-/* A sync that has not said yet how it ended; on the stack of the thread that syncs. */
-struct active_sync {
-	struct active_sync *next; /* protected by fs->sync_lock */
-	struct file *file;
-	uint64_t ticket;
-};
-
-static void active_begin(struct fs *fs, struct file *file, struct active_sync *active)
-{
-	LOCK_SCOPE(&fs->sync_lock);
-	atomic_fetch_add(&file->syncing, 1);
-	active->file = file;
-	active->ticket = ++fs->sync_ticket;
-	active->next = fs->active_syncs;
-	fs->active_syncs = active;
-}
-
-static void active_end(struct fs *fs, struct active_sync *active)
-{
-	struct active_sync **link = &fs->active_syncs;
-
-	LOCK_SCOPE(&fs->sync_lock);
-	while (*link != active)
-		link = &(*link)->next;
-	*link = active->next;
-	/* Whoever waits is counted among the file's syncs no more. */
-	atomic_fetch_sub(&active->file->syncing, 1);
-	pthread_cond_broadcast(&fs->sync_ended);
-}
-
-static bool is_active_locked(const struct fs *fs, const struct file *file, uint64_t before)
-{
-	for (const struct active_sync *active = fs->active_syncs; active != NULL; active = active->next) {
-		if (active->file == file && active->ticket <= before)
-			return true;
-	}
-	return false;
-}
-
-/* Waits for the syncs of the file that have begun by now; later ones are none of the caller's business. */
-static void wait_for_active(struct fs *fs, struct file *file)
-{
-	uint64_t before;
-
-	if (atomic_load(&file->syncing) == 0)
-		return;
-	LOCK_SCOPE(&fs->sync_lock);
-	before = fs->sync_ticket;
-	while (is_active_locked(fs, file, before))
-		pthread_cond_wait(&fs->sync_ended, &fs->sync_lock);
-}
 
 static uint64_t clock_ms(void)
 {
@@ -270,6 +219,7 @@ int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasy
 	struct active_sync active;
 	struct dirty_set written;
 	struct extent lost;
+	struct stat info;
 	uint64_t bytes;
 	int result = sync_fd(fs, inode, &use);
 
@@ -280,16 +230,19 @@ int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasy
 	/* Taken before the sync: what is written meanwhile stays dirty. */
 	bytes = take_dirty(fs, file, &written);
 	result = sync_descriptor(fs, use.fd, datasync);
-	fd_use_end(&use);
 	settle(fs, bytes, result == 0);
 	if (result < 0) {
 		lost = hull(&written, 0);
+		/* Nobody kept track of what was written: it may be any of it. */
+		if (file_policy(file)->sync == SYNC_NEVER && fstat(use.fd, &info) == 0)
+			lost = (struct extent){0, (uint64_t)info.st_size};
+		fd_use_end(&use);
 		report_lost(fs, inode, file, &lost, result);
 		forget_told(fs, inode, file);
 		*ret_failed = true;
 	}
 	active_end(fs, &active);
-	wait_for_active(fs, file);
+	active_wait(fs, file);
 	return result;
 }
 
@@ -300,7 +253,7 @@ int sync_closing(struct fs *fs, struct inode *inode, struct file *file)
 	if (file_policy(file)->sync != SYNC_LAZY)
 		return 0;
 	if (mapping_dirty_bytes(&file->mapping) == 0) {
-		wait_for_active(fs, file);
+		active_wait(fs, file);
 		return 0;
 	}
 	/* fsync(2), not fdatasync(2): it takes the name of a new file along. */

@@ -194,7 +194,6 @@ static void report_write_back(const struct open_file *open, uint64_t offset, siz
 {
 	CLEANUP(free_pointer) char *name = inode_name(open->fs, open->inode);
 
-	atomic_store(&open->fs->sync_failed, true);
 	fs_count(open->fs, SYNC_ERRORS, 1);
 	fs_count(open->fs, SYNC_LOST_BYTES, size);
 	log_error("write back '%s' offset %llu length %zu: %s; what was stored there is lost",

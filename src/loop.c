@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 #include <uv.h>
@@ -31,6 +32,7 @@
 #define REVALIDATE_MS 1000
 /* Half of them may sit in syncs of a slow disk before the others have to wait. */
 #define POOL_THREADS "8"
+#define POOL_STACK ((rlim_t)2 << 20)
 
 struct loop;
 
@@ -390,6 +392,22 @@ static void loop_run(void *argument)
 	uv_run(&loop->uv, UV_RUN_DEFAULT);
 }
 
+/*
+ * The pool's threads get as much stack as the limit says, and the library aborts where there is no room for
+ * them: they are asked to be small, and to be there before address space can run out.
+ */
+static void prepare_pool(void)
+{
+	struct rlimit limit;
+
+	/* Read when the pool is first used. */
+	setenv("UV_THREADPOOL_SIZE", POOL_THREADS, 0);
+	if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur > POOL_STACK) {
+		limit.rlim_cur = POOL_STACK;
+		setrlimit(RLIMIT_STACK, &limit);
+	}
+}
+
 int loop_start(struct fs *fs, struct loop **ret_loop)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
@@ -397,8 +415,7 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 
 	if (loop == NULL)
 		return -ENOMEM;
-	/* Read by the library when the pool is first used. */
-	setenv("UV_THREADPOOL_SIZE", POOL_THREADS, 0);
+	prepare_pool();
 	result = uv_loop_init(&loop->uv);
 	if (result < 0) {
 		free(loop);
@@ -421,6 +438,7 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	loop->sync_now.data = loop;
 	uv_timer_init(&loop->uv, &loop->tick);
 	set_timers(loop);
+	job_start(loop, &loop->forgetting); /* nothing yet; it makes the pool */
 	uv_timer_init(&loop->uv, &loop->look);
 	uv_async_init(&loop->uv, &loop->stop, on_stop);
 	uv_async_init(&loop->uv, &loop->end, on_end);

@@ -144,7 +144,8 @@ void fd_slot_close(struct fd_cache *cache, struct fd_slot *slot)
 {
 	uint64_t state;
 
-	if (atomic_load_explicit(&slot->state, memory_order_relaxed) == 0)
+	/* Acquires what a sweep that emptied it did before: the owner may be freed next. */
+	if (atomic_load_explicit(&slot->state, memory_order_acquire) == 0)
 		return;
 	LOCK_SCOPE(&cache->lock);
 	state = atomic_fetch_or(&slot->state, SLOT_CLOSING) | SLOT_CLOSING;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/capability.h>
@@ -22,6 +23,8 @@
 /* Descriptors beside the cache's: the device, the loop, the database of users, open directories. */
 #define FDS_RESERVED 64
 #define FDS_MAX (1u << 20)
+/* So many inodes less, and a quarter, are worth a walk over the heap: 2 MiB of it. */
+#define TRIM_INODES 8192
 
 static bool has_capability(cap_value_t capability)
 {
@@ -237,6 +240,21 @@ int fs_mount_index(struct fs *fs, int directory_fd, const char *name, const stru
 		free(handle);
 	mounts->count++;
 	return mounts->mount[index].fd < 0 ? -1 : index;
+}
+
+void fs_trim_memory(struct fs *fs, size_t before)
+{
+	size_t peak = atomic_load(&fs->inodes.peak), count = atomic_load(&fs->inodes.count);
+
+	if (before > peak) {
+		atomic_store(&fs->inodes.peak, before);
+		peak = before;
+	}
+	if (count > peak - peak / 4 || peak - count < TRIM_INODES)
+		return;
+	/* The allocator gives only the end of a heap back by itself, and one inode there keeps all of it. */
+	if (atomic_compare_exchange_strong(&fs->inodes.peak, &peak, count))
+		malloc_trim(0);
 }
 
 bool fs_walk_contains(struct fs *fs, int fd)

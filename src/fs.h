@@ -169,6 +169,16 @@ static inline void fs_count(struct fs *fs, enum io_counter counter, uint64_t amo
 int fs_mount_index(struct fs *fs, int directory_fd, const char *name, const struct statx *stx);
 
 /**
+ * fs_trim_memory() - give memory of forgotten inodes back to the system, once that is much
+ * @before: inodes in the table before some were forgotten
+ *
+ * Locks: none may be held; the allocator's are taken for as long as it takes.
+ *
+ * See: malloc_trim(3)
+ */
+void fs_trim_memory(struct fs *fs, size_t before);
+
+/**
  * fs_walk_contains() - does a directory lie in BACKING's tree?
  * @fd: the directory; borrowed
  */

@@ -60,6 +60,7 @@ struct inode_table {
 	struct inode_shard by_id[INODE_SHARDS];
 	_Atomic uint64_t next_id; /* for objects whose handle makes no id */
 	_Atomic size_t count;
+	_Atomic size_t peak; /* the highest count seen since fs_trim_memory() last gave memory back */
 };
 
 /* What a name led to. */

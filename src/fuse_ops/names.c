@@ -43,17 +43,23 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 void op_forget(fuse_req_t req, fuse_ino_t nodeid, uint64_t lookups)
 {
-	inode_forget(op_fs(req), nodeid, lookups);
+	struct fs *fs = op_fs(req);
+	size_t before = atomic_load(&fs->inodes.count);
+
+	inode_forget(fs, nodeid, lookups);
 	fuse_reply_none(req);
+	fs_trim_memory(fs, before);
 }
 
 void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
 	struct fs *fs = op_fs(req);
+	size_t before = atomic_load(&fs->inodes.count);
 
 	for (size_t i = 0; i < count; i++)
 		inode_forget(fs, forgets[i].ino, forgets[i].nlookup);
 	fuse_reply_none(req);
+	fs_trim_memory(fs, before);
 }
 
 void op_readlink(fuse_req_t req, fuse_ino_t nodeid)

@@ -26,6 +26,7 @@
 struct extent_list;
 struct mapping;
 struct paging;
+struct window_slab;
 struct window_table;
 
 /* A hint that divides a window's mapping in two takes a map slot; a file may have so many of them. */
@@ -84,11 +85,12 @@ struct window_cache {
 	struct window_hooks hooks; /* each NULL where nobody wants to know; set before the first mapping */
 
 	pthread_mutex_t lock;
-	struct window lru;     /* protected by lock; head of the ring, most recently mapped first */
-	struct window *unused; /* protected by lock; linked by lru_next */
-	struct window *all;    /* protected by lock */
-	size_t count;	       /* protected by lock; windows mapped or about to be */
-	uint64_t mapped;       /* protected by lock; their bytes of address space */
+	struct window lru;	   /* protected by lock; head of the ring, most recently mapped first */
+	struct window *unused;	   /* protected by lock; linked by lru_next */
+	struct window_slab *slabs; /* protected by lock; where the structs lie */
+	struct window *all;	   /* protected by lock */
+	size_t count;		   /* protected by lock; windows mapped or about to be */
+	uint64_t mapped;	   /* protected by lock; their bytes of address space */
 
 	_Atomic int64_t inside; /* bytes inside files, of all windows */
 	_Atomic int64_t locked; /* bytes locked in memory, of all windows */

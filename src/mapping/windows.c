@@ -40,6 +40,14 @@ static size_t huge_page_size(void)
 	return size;
 }
 
+/* Some pages full of structs. One by one they would lie all over the heap, and as they are kept, keep it. */
+#define SLAB_WINDOWS ((4 * 4096 - 2 * sizeof(void *)) / sizeof(struct window))
+
+struct window_slab {
+	struct window_slab *next;
+	struct window windows[SLAB_WINDOWS];
+};
+
 int window_cache_init(struct window_cache *cache, uint64_t window_size, uint64_t max_mapped)
 {
 	memset(cache, 0, sizeof(*cache));
@@ -53,9 +61,9 @@ int window_cache_init(struct window_cache *cache, uint64_t window_size, uint64_t
 
 void window_cache_fini(struct window_cache *cache)
 {
-	for (struct window *window = cache->all, *next; window != NULL; window = next) {
-		next = window->all_next;
-		free(window);
+	for (struct window_slab *slab = cache->slabs, *next; slab != NULL; slab = next) {
+		next = slab->next;
+		free(slab);
 	}
 	pthread_mutex_destroy(&cache->lock);
 }
@@ -151,6 +159,27 @@ bool window_evict(struct window_cache *cache)
 	return true;
 }
 
+static int add_slab_locked(struct window_cache *cache)
+{
+	struct window_slab *slab = calloc(1, sizeof(*slab));
+
+	if (slab == NULL)
+		return -ENOMEM;
+	slab->next = cache->slabs;
+	cache->slabs = slab;
+	for (size_t i = 0; i < SLAB_WINDOWS; i++) {
+		struct window *window = &slab->windows[i];
+
+		window->cache = cache;
+		atomic_init(&window->state, WINDOW_DEAD);
+		window->all_next = cache->all;
+		cache->all = window;
+		window->lru_next = cache->unused;
+		cache->unused = window;
+	}
+	return 0;
+}
+
 int window_reserve(struct window_cache *cache, size_t length, struct window **ret_window)
 {
 	struct window *window;
@@ -163,20 +192,12 @@ int window_reserve(struct window_cache *cache, size_t length, struct window **re
 		if (!window_evict(cache))
 			return -ENOMEM;
 	}
-	window = cache->unused;
-	if (window != NULL) {
-		cache->unused = window->lru_next;
-	} else {
-		window = calloc(1, sizeof(*window));
-		if (window == NULL) {
-			pthread_mutex_unlock(&cache->lock);
-			return -ENOMEM;
-		}
-		window->cache = cache;
-		atomic_init(&window->state, WINDOW_DEAD);
-		window->all_next = cache->all;
-		cache->all = window;
+	if (cache->unused == NULL && add_slab_locked(cache) < 0) {
+		pthread_mutex_unlock(&cache->lock);
+		return -ENOMEM;
 	}
+	window = cache->unused;
+	cache->unused = window->lru_next;
 	cache->count++;
 	cache->mapped += length;
 	pthread_mutex_unlock(&cache->lock);

@@ -139,6 +139,19 @@ PY
 	}
 	check 'RLIMIT_AS reached: files are served by pread and pwrite, and counted' no_address_space
 	stop_mount
+
+	# From the very start on, before anything was synced
+	start_mount sync_interval=200ms,cache=none
+	none_at_all() {
+		prlimit --pid "$DAEMON" --as=$(($(awk '{print $1 * 4096}' "/proc/$DAEMON/statm") + 100000))
+		py <<'PY'
+write_file(MNT + "/file", b"content")
+wait_until(10, lambda: statistics()["sync"]["dirty_bytes"] == 0)
+equal(read_file(MNT + "/file"), b"content")
+PY
+	}
+	check 'RLIMIT_AS reached before the first sync: it is synced all the same' none_at_all
+	stop_mount
 fi
 
 # --- descriptors ------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ static int add_rule(struct parse *parse, struct rule **ret_rule)
 
 static int read_pattern(struct parse *parse, const char *at, const char *end, struct rule *rule)
 {
-	CLEANUP(free_pointer) char *pattern = strndup(at, (size_t)(end - at));
+	CLEANUP(free_pointer) char *pattern = copy_text(at, (size_t)(end - at));
 	const char *why = NULL;
 	size_t wrong = 0;
 	int result;
@@ -119,7 +119,7 @@ static int read_pattern(struct parse *parse, const char *at, const char *end, st
 
 static int read_option(struct parse *parse, const char *at, const char *end, struct rule *rule)
 {
-	CLEANUP(free_pointer) char *word = strndup(at, (size_t)(end - at));
+	CLEANUP(free_pointer) char *word = copy_text(at, (size_t)(end - at));
 	CLEANUP(free_pointer) char *why = NULL;
 	enum path_option option;
 	int result;

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/param.h> /* MIN, MAX */
 #include <unistd.h>
 
@@ -42,6 +43,21 @@ static inline pthread_mutex_t *lock_mutex(pthread_mutex_t *mutex)
 {
 	pthread_mutex_lock(mutex);
 	return mutex;
+}
+
+/*
+ * A malloc'ed string of @length bytes of a text that has no end of its own, which strndup(3) may be checked
+ * for; NULL without memory.
+ */
+static inline char *copy_text(const void *bytes, size_t length)
+{
+	char *text = malloc(length + 1);
+
+	if (text == NULL)
+		return NULL;
+	memcpy(text, bytes, length);
+	text[length] = '\0';
+	return text;
 }
 
 /* Hold MUTEX until the end of the enclosing block. */

@@ -113,7 +113,7 @@ void control_submit(fuse_req_t req, struct inode *inode, const char *name, const
 
 	if (command != NULL) {
 		command->name = strdup(name);
-		command->value = strndup(value, size);
+		command->value = copy_text(value, size);
 	}
 	if (command != NULL && command->name != NULL && command->value != NULL) {
 		command->req = req;

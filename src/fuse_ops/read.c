@@ -22,8 +22,14 @@
 /* relatime: see mount(8) */
 #define RELATIME_S (24 * 60 * 60)
 
+static bool is_later(const struct timespec *one, const struct timespec *other)
+{
+	return one->tv_sec != other->tv_sec ? one->tv_sec > other->tv_sec : one->tv_nsec > other->tv_nsec;
+}
+
 /* A read through a mapping moves no access time; one byte by pread(2) does, as BACKING's mount says. */
-static void touch_access_time(const struct open_file *open, int fd, const struct stat *info, int flags)
+static void touch_access_time(const struct open_file *open, int fd, const struct stat *info, int flags,
+			      uint64_t offset)
 {
 	unsigned char byte;
 	struct timespec now;
@@ -31,10 +37,11 @@ static void touch_access_time(const struct open_file *open, int fd, const struct
 	if (!open->fs->atime || (flags & O_NOATIME))
 		return;
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
-	if (info->st_atim.tv_sec > info->st_mtim.tv_sec && info->st_atim.tv_sec > info->st_ctim.tv_sec &&
+	if (is_later(&info->st_atim, &info->st_mtim) && is_later(&info->st_atim, &info->st_ctim) &&
 	    now.tv_sec - info->st_atim.tv_sec < RELATIME_S)
 		return;
-	if (pread(fd, &byte, 1, 0) < 0) {
+	/* A byte of what is wanted anyway. */
+	if (pread(fd, &byte, 1, (off_t)offset) < 0) {
 		/* The read itself will say. */
 	}
 }
@@ -122,7 +129,7 @@ static ssize_t read_file(const struct open_file *open, int fd, bool writable, in
 	if (offset >= (uint64_t)before.st_size)
 		return 0;
 	length = MIN(length, (uint64_t)before.st_size - offset);
-	touch_access_time(open, fd, &before, flags);
+	touch_access_time(open, fd, &before, flags, offset);
 	if (!would_fill_holes(open, &before))
 		done = read_by_windows(open, fd, writable, (uint64_t)before.st_size, to, length, offset);
 	if (fstat(fd, &after) < 0)

@@ -5,6 +5,7 @@
 
 #include "fuzz.h"
 #include "options.h"
+#include "util.h"
 
 #define WORDS_MAX 64
 
@@ -12,7 +13,7 @@ static char program[] = "memmapfs-fuse";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char *text = strndup((const char *)data, size), *words[WORDS_MAX + 1] = {program}, *rest = text;
+	char *text = copy_text(data, size), *words[WORDS_MAX + 1] = {program}, *rest = text;
 	struct options options = {0};
 	char *error = NULL, *value;
 	int count = 1, result;

@@ -5,6 +5,7 @@
 
 #include "fuzz.h"
 #include "rules.h"
+#include "util.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -26,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free(error);
 	if (rules == NULL)
 		return 0;
-	path = strndup((const char *)data, path_length);
+	path = copy_text(data, path_length);
 	if (path != NULL)
 		rules_apply(rules, path, &merged, lines);
 	for (size_t i = 0; i < PATH_OPTIONS; i++) {

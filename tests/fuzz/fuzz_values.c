@@ -6,10 +6,11 @@
 #include "control_value.h"
 #include "fuzz.h"
 #include "mapping/advice.h"
+#include "util.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char *text = strndup((const char *)data, size);
+	char *text = copy_text(data, size);
 	struct control_value value;
 	enum advice advice;
 	const char *why = NULL;

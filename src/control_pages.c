@@ -93,6 +93,14 @@ static int page_call_begin(struct control_call *call, struct page_call *pages)
 	return 0;
 }
 
+/* The same for a command that takes no word but "now". */
+static int page_command_begin(struct control_call *call, struct page_call *pages)
+{
+	int result = page_call_begin(call, pages);
+
+	return result < 0 ? result : expect_now(call, &pages->value);
+}
+
 __attribute__((format(printf, 2, 3))) static int reply(struct control_call *call, const char *format, ...)
 {
 	va_list arguments;
@@ -184,7 +192,7 @@ static int sync_mount(struct control_call *call)
 		return result;
 	if (call->fs->session != NULL)
 		session_fsync_clients(call->fs->session);
-	result = sync_all(call->fs);
+	result = sync_all(call->fs, true);
 	return result < 0
 		       ? control_refuse(call, result, "sync: %s; the log says which files", strerror(-result))
 		       : 0;
@@ -198,9 +206,7 @@ int control_sync(struct control_call *call)
 
 	if (call->inode == call->fs->root)
 		return sync_mount(call);
-	result = page_call_begin(call, &pages);
-	if (result == 0)
-		result = expect_now(call, &pages.value);
+	result = page_command_begin(call, &pages);
 	if (result < 0)
 		return result;
 	/* Only who may write a file can have stored into a mapping of it. */
@@ -226,10 +232,8 @@ static int reply_resident(struct page_call *pages)
 int control_preload(struct control_call *call)
 {
 	CLEANUP(page_call_end) struct page_call pages;
-	int result = page_call_begin(call, &pages);
+	int result = page_command_begin(call, &pages);
 
-	if (result == 0)
-		result = expect_now(call, &pages.value);
 	if (result < 0)
 		return result;
 	result =
@@ -243,10 +247,8 @@ int control_evict(struct control_call *call)
 	struct timespec pause = {.tv_nsec = EVICT_PAUSE_NS};
 	uint64_t resident = 1;
 	bool failed;
-	int result = page_call_begin(call, &pages);
+	int result = page_command_begin(call, &pages);
 
-	if (result == 0)
-		result = expect_now(call, &pages.value);
 	if (result < 0)
 		return result;
 	fetch_from_clients(call);
@@ -289,10 +291,8 @@ static int reply_locked(struct page_call *pages)
 int control_lock(struct control_call *call)
 {
 	CLEANUP(page_call_end) struct page_call pages;
-	int result = page_call_begin(call, &pages);
+	int result = page_command_begin(call, &pages);
 
-	if (result == 0)
-		result = expect_now(call, &pages.value);
 	if (result < 0)
 		return result;
 	result = mapping_lock(&pages.file->mapping, &pages.source, pages.offset, pages.length, &pages.stop);
@@ -304,10 +304,8 @@ int control_lock(struct control_call *call)
 int control_unlock(struct control_call *call)
 {
 	CLEANUP(page_call_end) struct page_call pages;
-	int result = page_call_begin(call, &pages);
+	int result = page_command_begin(call, &pages);
 
-	if (result == 0)
-		result = expect_now(call, &pages.value);
 	if (result < 0)
 		return result;
 	if (pages.value.ranged)

@@ -2,7 +2,8 @@
 /*
  * Happy path: every sync_interval the timer takes the list of dirty inodes and gives each to the thread
  * pool. An inode that is still being synced is marked as due again and follows at once when that is
- * done, so that nothing piles up behind a slow file and no other file waits for it. At the same time
+ * done, so that nothing piles up behind a slow file; others wait only while every thread of the pool has
+ * a slow one. At the same time
  * the kernel is made to hand over what clients stored through mappings of the mount's files; it does
  * not wait for that (Linux waits for no FUSE pages in syncfs(2)), so what arrives late is of the next tick.
  *
@@ -15,7 +16,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,7 +30,7 @@
 
 #define EXIT_LOOP 7
 #define REVALIDATE_MS 1000
-/* Half of them may sit in syncs of a slow disk before the others have to wait. */
+/* So many files are synced at a time. */
 #define POOL_THREADS "8"
 #define POOL_STACK ((rlim_t)2 << 20)
 
@@ -266,7 +266,7 @@ static void on_end_signal(uv_signal_t *handle, int number)
 		log_error("%s again: ending at once; %zu files and %u being synced may not be on disk",
 			  strsignal(number), sync_waiting(fs), loop->syncing);
 	/* Nobody is left to serve it. */
-	umount2(fs->mount_path, MNT_DETACH | UMOUNT_NOFOLLOW);
+	session_detach(fs->session);
 	_exit(EXIT_LOOP);
 }
 

@@ -134,7 +134,7 @@ static enum exit_code serve(struct fs *fs, struct session *session, int ready)
 	warm_stop(fs);
 	ops_cancel_waits(fs);
 	loop_quiesce(loop);
-	result = sync_all(fs);
+	result = sync_all(fs, false);
 	if (result < 0) {
 		log_error("the last sync of '%s' failed: %s", fs->backing_path, strerror(-result));
 		code = EXIT_LOOP;

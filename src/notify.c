@@ -76,9 +76,11 @@ static void fsync_client_file(int root, const struct client_file *client)
 		fd = open_by_handle_at(root, &handle.head, O_RDONLY | flags);
 	else if ((fd = openat(root, client->path, O_RDONLY | flags)) < 0)
 		fd = openat(root, client->path, O_WRONLY | flags);
+	if (fd < 0)
+		return;
 	/* What fails is recorded for the file's own handles. */
-	if (fd >= 0 && (fsync(fd) == 0 || errno != 0))
-		close(fd);
+	fsync(fd);
+	close(fd);
 }
 
 /* The path below BACKING, or NULL where the file has none: then nobody can come back to it either. */

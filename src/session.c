@@ -343,15 +343,29 @@ static void stop_workers(struct session *session)
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 }
 
+/* Somebody may have unmounted, and what is there now be another's. */
+static bool is_mounted(const struct fs *fs)
+{
+	uint64_t dev;
+
+	return mounted_device(fs, &dev) == 0 && dev == atomic_load(&fs->own_dev);
+}
+
+void session_detach(struct session *session)
+{
+	const struct fs *fs = session->fs;
+
+	if (is_mounted(fs) && umount2(fs->mount_path, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)
+		log_error("cannot unmount '%s': %s", fs->mount_path, strerror(errno));
+}
+
 void session_unmount(struct session *session)
 {
 	struct fs *fs = session->fs;
-	uint64_t dev;
 
 	if (atomic_exchange(&session->unmounted, true))
 		return;
-	/* Only what is ours: somebody may have unmounted and mounted anew there. */
-	if (mounted_device(fs, &dev) < 0 || dev != atomic_load(&fs->own_dev)) {
+	if (!is_mounted(fs)) {
 		stop_workers(session);
 		return;
 	}

@@ -54,6 +54,9 @@ int session_wait(struct session *session);
  */
 void session_abort(struct session *session);
 
+/** session_detach() - take the mount out of the tree, if it is there and ours; waits for nobody */
+void session_detach(struct session *session);
+
 /**
  * session_unmount() - unmount, waiting for the kernel's own write-back, and end the workers
  *

@@ -426,7 +426,7 @@ size_t sync_waiting(struct fs *fs)
 	return count;
 }
 
-int sync_all(struct fs *fs)
+int sync_all(struct fs *fs, bool running)
 {
 	struct inode *first = sync_take(fs, SYNC_TAKE_ALL);
 	int result = 0, error;
@@ -446,7 +446,7 @@ int sync_all(struct fs *fs)
 	pthread_mutex_lock(&fs->dirty_lock);
 	put_off = fs->dirty != NULL;
 	pthread_mutex_unlock(&fs->dirty_lock);
-	error = sync_backing(fs, put_off);
+	error = sync_backing(fs, put_off || running);
 	if (put_off && !atomic_load(&fs->sync_failed))
 		result = 0;
 	return error < 0 ? error : result;

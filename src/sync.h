@@ -100,9 +100,10 @@ size_t sync_waiting(struct fs *fs);
 /**
  * sync_all() - sync everything, here and now: every dirty inode, and where a mode keeps no track of what
  * is dirty the file systems of BACKING
+ * @running: the loop may be syncing files of its own: BACKING is synced as a whole, for them as well
  *
  * Return: 0 or the last failure's -errno.
  */
-int sync_all(struct fs *fs);
+int sync_all(struct fs *fs, bool running);
 
 #endif

@@ -172,3 +172,41 @@ for flag in (os.O_SYNC, os.O_DSYNC):
 equal(read_file(BACKING + "/synced"), b"xxx" + b"y" * 5000 + b"x" * 94997)
 PY
 stop_mount
+
+# A disk that takes long, and MOUNTPOINT a mount of its own, which the end of ours must not take along
+sentence='a second SIGTERM ends at once with status 7, and leaves what lies below the mount'
+if grep -qaE '__(asan|tsan)_init' "$MEMMAPFS_BIN"; then
+	skip_check "$sentence" 'a sanitizer wants to be preloaded first'
+else
+	cat >"$WORK/slow.c" <<'END'
+#include <stddef.h>
+#include <unistd.h>
+static int slow(void) { sleep(10); return 0; }
+int fsync(int fd) { (void)fd; return slow(); }
+int fdatasync(int fd) { (void)fd; return slow(); }
+int msync(void *bytes, size_t length, int flags) { (void)bytes; (void)length; (void)flags; return slow(); }
+END
+	gcc -shared -fPIC -o "$WORK/slow.so" "$WORK/slow.c"
+	mkdir "$WORK/below" "$WORK/slow-backing"
+	mount -t tmpfs below "$WORK/below"
+	images+=("$WORK/below")
+	LAUNCH=(env "LD_PRELOAD=$WORK/slow.so")
+	start_mount_at "$WORK/slow-backing" "$WORK/below" sync=periodic,sync_interval=1h
+	LAUNCH=()
+	expect_stderr 'Terminated again: ending at once; .* may not be on disk'
+	second_signal() {
+		echo text >"$WORK/below/file"
+		kill -TERM "$DAEMON"
+		only_below() { [ "$(findmnt -n -o FSTYPE --mountpoint "$WORK/below")" = tmpfs ]; }
+		wait_until 5 only_below
+		kill -TERM "$DAEMON"
+		wait_until 5 not_running
+		only_below
+	}
+	not_running() { [ ! -e "/proc/$DAEMON/exe" ]; }
+	check "$sentence" second_signal
+	status=0
+	wait "$DAEMON" || status=$?
+	[ "$status" = 7 ] || fail "status $status instead of 7"
+	daemons[${#daemons[@]} - 1]=''
+fi

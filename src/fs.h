@@ -7,6 +7,7 @@
  * reached from struct fs.
  *
  * Lock order, outermost first:
+ *   fs->linger_lock
  *   file->lock
  *   inode_shard.lock of by_key, then of by_id
  *   mounts->lock
@@ -34,6 +35,7 @@
 #include "policy.h"
 #include "util.h"
 #include "warm.h"
+#include "watch.h"
 
 enum io_counter {
 	IO_READS,
@@ -82,6 +84,7 @@ struct fs {
 	enum backing_medium medium; /* constant */
 	unsigned statx_flags;	    /* AT_STATX_DONT_SYNC where asking is not needed; constant */
 	uint64_t root_dev;	    /* constant */
+	_Atomic bool skips_opens;   /* the kernel is to tell of no open; set by INIT, constant from then on */
 	_Atomic uint64_t own_dev;   /* the mount's own device, once mounted; 0 before */
 	int proc_fd;		    /* O_PATH, /proc/self/fd; constant */
 	int covered_fd;		    /* O_PATH, the directory the mount covers; constant */
@@ -118,6 +121,13 @@ struct fs {
 	struct file *work; /* protected by work_lock; files with pages to read or lock; inodes referenced */
 	_Atomic bool huge_said; /* what came of hugepages */
 
+	pthread_mutex_t linger_lock;
+	struct file *lingering; /* protected by linger_lock; written just now; inodes referenced */
+
+	struct watch *watch; /* constant while serving; NULL: changes in BACKING are not heard of */
+	struct trust
+		trust[2]; /* of what is not heard of, and of what is; set by INIT, constant from then on */
+
 	struct session *session; /* constant once set */
 
 	pthread_mutex_t wait_lock;
@@ -132,10 +142,10 @@ struct fs {
 	_Atomic unsigned idle_workers; /* waiting for a request: somebody who can take forgets */
 	/* Has the loop begin a round of syncs now; set by the loop. */
 	void (*ask_to_sync)(void *context);
-	/* Something is queued by session_forget_later(); set by the loop. */
-	void (*ask_to_forget)(void *context);
 	/* There is something on fs->work; set by the loop. */
 	void (*work_waits)(void *context);
+	/* There is something on fs->lingering; set by the loop. */
+	void (*file_lingers)(void *context);
 	void *ask_context;
 };
 

@@ -7,7 +7,6 @@
 #include "inode.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 
 #include "file.h"
@@ -128,6 +127,19 @@ struct inode *inode_find(struct fs *fs, uint64_t nodeid)
 	return find_id_locked(shard, hash, nodeid);
 }
 
+struct inode *inode_hold_id(struct fs *fs, uint64_t nodeid)
+{
+	uint64_t hash = mix(nodeid);
+	struct inode_shard *shard = shard_of(&fs->inodes, hash, true);
+	struct inode *inode;
+
+	LOCK_SCOPE(&shard->lock);
+	inode = find_id_locked(shard, hash, nodeid);
+	if (inode != NULL)
+		inode_ref(inode);
+	return inode;
+}
+
 void inode_free(struct fs *fs, struct inode *inode)
 {
 	for (int kind = 0; kind < FD_KINDS; kind++)
@@ -222,7 +234,7 @@ static bool is_last_thread(const struct inode *inode, enum fd_kind kind)
 	struct file *file = atomic_load(&((struct inode *)inode)->file);
 	struct stat info;
 
-	if (file == NULL || atomic_load(&file->openers) == 0)
+	if (file == NULL || !file_may_be_open(file))
 		return false;
 	for (int other = 0; other < FD_KINDS; other++) {
 		if (other != (int)kind && fd_slot_peek(&inode->slots[other]) >= 0)
@@ -363,14 +375,14 @@ bool inode_count_lookup(struct fs *fs, const struct identity_key *key, struct in
 
 struct inode *inode_known(struct fs *fs, int directory_fd, const char *name)
 {
+	int flags = *name == '\0' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
 	struct statx stx;
 	struct identity_key key;
 	struct inode_shard *shard;
 	struct inode *inode;
 
 	/* Without asking: what the name leads to may be this very mount. */
-	if (statx(directory_fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
-		  STATX_WANTED, &stx) < 0)
+	if (statx(directory_fd, name, flags | AT_STATX_DONT_SYNC, STATX_WANTED, &stx) < 0)
 		return NULL;
 	key = identity_of_statx(&stx);
 	shard = key_shard_for(fs, &key);
@@ -471,23 +483,6 @@ int inode_root(struct fs *fs, int fd)
 	if (mount < 0 || identity_handle_new(fd, "", mount, &inode->handle) < 0)
 		fs->handles = false;
 	return 0;
-}
-
-char *inode_name(struct fs *fs, struct inode *inode)
-{
-	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
-	char number[16];
-	char *path = calloc(1, PATH_MAX + 1);
-
-	if (path == NULL)
-		return NULL;
-	if (inode_fd(fs, inode, FD_PATH, &use) == 0) {
-		snprintf(number, sizeof(number), "%d", use.fd);
-		if (readlinkat(fs->proc_fd, number, path, PATH_MAX) > 0)
-			return path;
-	}
-	snprintf(path, PATH_MAX, "inode %llu", (unsigned long long)inode->key.ino);
-	return path;
 }
 
 uint64_t inode_number(const struct fs *fs, uint64_t dev, uint64_t ino)

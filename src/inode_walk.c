@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Going through all inodes, for what has to reach each of them. */
+/* Going through all inodes, for what has to reach each of them; and what they are called. */
+#include <limits.h>
+#include <stdio.h>
+
 #include "fs.h"
 #include "inode.h"
 #include "util.h"
@@ -21,6 +24,19 @@ size_t inode_hold_files(struct inode_shard *shard, struct inode ***ret_inodes)
 	return count;
 }
 
+size_t inode_ids(struct inode_shard *shard, uint64_t **ret_ids)
+{
+	size_t count = 0;
+
+	LOCK_SCOPE(&shard->lock);
+	*ret_ids = malloc((shard->count + 1) * sizeof(**ret_ids));
+	for (size_t i = 0; *ret_ids != NULL && i <= shard->mask; i++) {
+		for (struct inode *inode = shard->buckets[i]; inode != NULL; inode = inode->id_next)
+			(*ret_ids)[count++] = inode->nodeid;
+	}
+	return count;
+}
+
 void inode_each_file(struct fs *fs, void (*call)(struct fs *fs, struct inode *inode))
 {
 	for (int i = 0; i < INODE_SHARDS; i++) {
@@ -33,4 +49,21 @@ void inode_each_file(struct fs *fs, void (*call)(struct fs *fs, struct inode *in
 		}
 		free(inodes);
 	}
+}
+
+char *inode_name(struct fs *fs, struct inode *inode)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	char number[16];
+	char *path = calloc(1, PATH_MAX + 1);
+
+	if (path == NULL)
+		return NULL;
+	if (inode_fd(fs, inode, FD_PATH, &use) == 0) {
+		snprintf(number, sizeof(number), "%d", use.fd);
+		if (readlinkat(fs->proc_fd, number, path, PATH_MAX) > 0)
+			return path;
+	}
+	snprintf(path, PATH_MAX, "inode %llu", (unsigned long long)inode->key.ino);
+	return path;
 }

@@ -157,6 +157,7 @@ int session_new(struct fs *fs, const char *program, struct session **ret_session
 		session->fd = -1;
 		pthread_mutex_init(&session->forget_lock, NULL);
 		pthread_mutex_init(&session->queue_lock, NULL);
+		pthread_cond_init(&session->queue_filled, NULL);
 		pthread_mutex_init(&session->workers_lock, NULL);
 		session->fuse = fuse_session_new(&args, ops_table(), sizeof(struct fuse_lowlevel_ops), fs);
 		if (session->fuse == NULL)
@@ -203,6 +204,7 @@ void session_free(struct session *session)
 	fuse_session_destroy(session->fuse);
 	pthread_mutex_destroy(&session->forget_lock);
 	pthread_mutex_destroy(&session->queue_lock);
+	pthread_cond_destroy(&session->queue_filled);
 	pthread_mutex_destroy(&session->workers_lock);
 	free(session->workers);
 	free(session->ended);
@@ -284,6 +286,7 @@ int session_start(struct session *session)
 	sigdelset(&all, SIGSEGV);
 	sigdelset(&all, SIGABRT);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
+	result = notifier_start(session);
 	for (unsigned i = 0; i < session->worker_count && result == 0; i++) {
 		struct worker_start *start = malloc(sizeof(*start));
 
@@ -317,6 +320,8 @@ int session_wait(struct session *session)
 {
 	for (unsigned i = 0; i < session->worker_count; i++)
 		pthread_join(session->workers[i], NULL);
+	watch_stop(session->fs);
+	notifier_stop(session);
 	atomic_store(&session->stopping, true);
 	return -atomic_load(&session->error);
 }
@@ -337,6 +342,9 @@ static unsigned wake_workers(struct session *session)
 
 static void stop_workers(struct session *session)
 {
+	/* What they wait for has to be answered. */
+	watch_stop(session->fs);
+	notifier_stop(session);
 	atomic_store(&session->stopping, true);
 	/* A signal that comes just before read(2) interrupts nothing: repeat it. */
 	while (wake_workers(session) > 0)

@@ -89,6 +89,26 @@ int session_fsync_clients(struct session *session);
  */
 void session_forget_content(struct session *session, uint64_t nodeid);
 
+/** session_forget_attributes() - the same, of its attributes only */
+void session_forget_attributes(struct session *session, uint64_t nodeid);
+
+/**
+ * session_forget_name() - have the kernel look a name up anew, whatever it believes it leads to
+ *
+ * Waits for requests in that directory: from a thread that is no worker.
+ */
+void session_forget_name(struct session *session, uint64_t directory, const char *name);
+
+/** session_forget_all_names() - the same for every name, where the kernel can; from protocol 7.44 on */
+void session_forget_all_names(struct session *session);
+
+/**
+ * session_prune() - have the kernel forget inodes that nobody uses
+ *
+ * From a thread that is no worker. Return: false where this kernel cannot; from protocol 7.45 on it can.
+ */
+bool session_prune(struct session *session, const uint64_t *nodeids, size_t count);
+
 /**
  * session_forget_later() - the same, soon, from any thread
  * @session: NULL is accepted, and nothing done
@@ -96,7 +116,13 @@ void session_forget_content(struct session *session, uint64_t nodeid);
  */
 void session_forget_later(struct session *session, uint64_t nodeid);
 
-/** session_forget_queued() - do what session_forget_later() was asked for. From a thread that is no worker. */
-void session_forget_queued(struct session *session);
+/**
+ * session_forget_first() - have the kernel drop what it cached of a file, then call a function
+ * @call: in a thread that is no worker; in the caller's own where there is no time or memory for another
+ *
+ * For a request that must not be answered before.
+ */
+void session_forget_first(struct session *session, uint64_t nodeid, void (*call)(void *context),
+			  void *context);
 
 #endif

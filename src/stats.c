@@ -58,6 +58,18 @@ static json_t *describe_windows(struct fs *fs)
 	return object;
 }
 
+static json_t *describe_watch(const struct fs *fs)
+{
+	json_t *object = json_object();
+	uint64_t events, overflows;
+
+	watch_counts(fs, &events, &overflows);
+	json_object_set_new(object, "kind", json_string(watch_kind(fs)));
+	json_object_set_new(object, "events", number(events));
+	json_object_set_new(object, "overflows", number(overflows));
+	return object;
+}
+
 static uint64_t not_on_disk(const struct fs *fs)
 {
 	int64_t bytes = atomic_load(&fs->dirty_bytes) + atomic_load(&fs->syncing_bytes);
@@ -100,6 +112,7 @@ char *stats_mount(struct fs *fs)
 	json_object_set_new(object, "nospace", counter(fs, FAULTS_NOSPACE));
 	json_object_set_new(object, "io", counter(fs, FAULTS_IO));
 	json_object_set_new(root, "faults", object);
+	json_object_set_new(root, "watch", describe_watch(fs));
 	text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	json_decref(root);
 	return text;

@@ -11,6 +11,7 @@
 
 #include "fuse_ops/ops.h"
 #include "handle.h"
+#include "unopened.h"
 
 #define ENTRIES_SIZE ((size_t)32 << 10)
 
@@ -115,8 +116,10 @@ static size_t add_entry(fuse_req_t req, struct handle *handle, const struct dire
 	size = fuse_add_direntry_plus(req, NULL, 0, entry->d_name, NULL, 0);
 	if (size > space)
 		return size;
-	if (!is_dots(entry->d_name) && inode_lookup(fs, handle->inode, entry->d_name, &found) == 0)
+	if (!is_dots(entry->d_name) && inode_lookup(fs, handle->inode, entry->d_name, &found) == 0) {
+		unopened_hold(fs, found.inode);
 		op_fill_entry(fs, &found, &param);
+	}
 	return fuse_add_direntry_plus(req, to, space, entry->d_name, &param, entry->d_off);
 }
 

@@ -89,6 +89,11 @@ struct file {
 	struct lost_ranges *lost;	 /* protected by lock; NULL when nothing is, or all was reported */
 	_Atomic bool kept;		 /* a reference on the inode is held until the error was consumed */
 	_Atomic unsigned syncing;	 /* syncs that have begun and not said yet how they ended */
+	/* io=passthrough; see passthrough.h */
+	bool way_chosen; /* protected by lock; how all opens are served, while there are any */
+	int backing;	 /* protected by lock; the kernel's number of the backing file; 0: windows */
+	_Atomic unsigned unseen_writers; /* handles that write without the daemon; written under lock */
+	_Atomic bool unseen;		 /* something may have been written so and is not synced */
 	/* opens=skip; see unopened.h */
 	_Atomic(struct handle *) shared; /* set once, by the first request; NULL while handles are opened */
 	struct file *linger_next;	 /* protected by fs->linger_lock while it lingers */

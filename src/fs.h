@@ -84,14 +84,18 @@ struct fs {
 	enum backing_medium medium; /* constant */
 	unsigned statx_flags;	    /* AT_STATX_DONT_SYNC where asking is not needed; constant */
 	uint64_t root_dev;	    /* constant */
-	_Atomic bool skips_opens;   /* the kernel is to tell of no open; set by INIT, constant from then on */
-	_Atomic uint64_t own_dev;   /* the mount's own device, once mounted; 0 before */
-	int proc_fd;		    /* O_PATH, /proc/self/fd; constant */
-	int covered_fd;		    /* O_PATH, the directory the mount covers; constant */
-	struct inode *root;	    /* constant */
-	char *backing_path;	    /* canonical; constant */
-	char *mount_path;	    /* canonical; constant */
-	struct timespec started;    /* CLOCK_MONOTONIC; constant */
+	_Atomic bool
+		passthrough; /* the kernel reads and writes BACKING; set by INIT, constant from then on */
+	_Atomic bool passthrough_said;	  /* why some file is served by windows all the same */
+	_Atomic size_t passthrough_files; /* open so */
+	_Atomic bool skips_opens; /* the kernel is to tell of no open; set by INIT, constant from then on */
+	_Atomic uint64_t own_dev; /* the mount's own device, once mounted; 0 before */
+	int proc_fd;		  /* O_PATH, /proc/self/fd; constant */
+	int covered_fd;		  /* O_PATH, the directory the mount covers; constant */
+	struct inode *root;	  /* constant */
+	char *backing_path;	  /* canonical; constant */
+	char *mount_path;	  /* canonical; constant */
+	struct timespec started;  /* CLOCK_MONOTONIC; constant */
 
 	struct mounts mounts;
 	struct inode_table inodes;

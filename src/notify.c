@@ -8,6 +8,7 @@
 #include <fuse_lowlevel.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -197,6 +198,23 @@ int session_fsync_clients(struct session *session)
 void session_forget_content(struct session *session, uint64_t nodeid)
 {
 	fuse_lowlevel_notify_inval_inode(session->fuse, nodeid, 0, 0);
+}
+
+int session_backing_open(struct session *session, int fd)
+{
+	struct protocol_backing_map map = {.fd = fd};
+	int backing = ioctl(session->fd, PROTOCOL_BACKING_OPEN, &map);
+
+	return backing < 0 ? -errno : backing;
+}
+
+void session_backing_close(struct session *session, int backing)
+{
+	uint32_t number = (uint32_t)backing;
+
+	/* Fails where the connection is gone, and all of them with it. */
+	if (ioctl(session->fd, PROTOCOL_BACKING_CLOSE, &number) < 0)
+		log_debug("backing file %u: %s", number, strerror(errno));
 }
 
 void session_forget_attributes(struct session *session, uint64_t nodeid)

@@ -72,7 +72,7 @@ static const struct option_choice cache_choices[] = {
 
 static const struct option_choice io_choices[] = {
 	{"window", IO_WINDOW, AVAILABLE},
-	{"passthrough", IO_PASSTHROUGH, PENDING},
+	{"passthrough", IO_PASSTHROUGH, AVAILABLE},
 	{NULL, 0, false},
 };
 

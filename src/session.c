@@ -48,21 +48,36 @@ struct request *request_current(void)
 
 static void complete_init(struct session *session, const struct iovec *iov, int count)
 {
-	/* A rule may ask for it, of files that are not there yet. */
-	bool no_cache = session->fs->options.cache == CACHE_NONE || session->fs->policies.rules_path != NULL;
+	struct fs *fs = session->fs;
+	uint64_t wanted = 0, had;
 
-	if (count == 2 &&
-	    !protocol_complete_init(&session->protocol, iov[1].iov_base, iov[1].iov_len, no_cache))
+	/* A rule may ask for it, of files that are not there yet. */
+	if (fs->options.cache == CACHE_NONE || fs->policies.rules_path != NULL)
+		wanted |= PROTOCOL_DIRECT_IO_ALLOW_MMAP;
+	if (fs->options.io == IO_PASSTHROUGH)
+		wanted |= PROTOCOL_PASSTHROUGH;
+	if (count != 2)
+		return;
+	had = protocol_complete_init(&session->protocol, iov[1].iov_base, iov[1].iov_len, wanted);
+	if ((wanted & ~had) & PROTOCOL_DIRECT_IO_ALLOW_MMAP)
 		log_warning(
 			"this kernel cannot map files under cache=none; mmap(MAP_SHARED) will fail there");
+	if ((wanted & ~had) & PROTOCOL_PASSTHROUGH)
+		log_warning("io=passthrough: windows serve all files: this kernel offers no passthrough");
+	atomic_store(&fs->passthrough, (had & PROTOCOL_PASSTHROUGH) != 0);
 }
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
+	struct fs *fs = userdata;
+
 	if (current.opcode == FUSE_INIT)
-		complete_init(((struct fs *)userdata)->session, iov, count);
+		complete_init(fs->session, iov, count);
+	/* An error has no second part. */
+	if (current.backing > 0 && count == 2)
+		protocol_complete_open(iov[1].iov_base, iov[1].iov_len, current.backing);
 	(void)fd; /* the library's own, which it closes before it has fusermount3 unmount */
-	return writev(((struct fs *)userdata)->session->fd, iov, count);
+	return writev(fs->session->fd, iov, count);
 }
 
 /* The library insists on it; the workers read for themselves. */
@@ -101,6 +116,7 @@ static bool serve_one(struct session *session, unsigned char *buffer)
 	request.size = protocol_prepare(&session->protocol, buffer, (size_t)length, &current);
 	fuse_session_process_buf(session->fuse, &request);
 	current.opcode = 0;
+	current.backing = 0;
 	return true;
 }
 

@@ -89,6 +89,17 @@ int session_fsync_clients(struct session *session);
  */
 void session_forget_content(struct session *session, uint64_t nodeid);
 
+/**
+ * session_backing_open() - have the kernel read and write a backing file itself
+ * @fd: the file; borrowed, O_PATH will do
+ *
+ * Return: the kernel's number of it, > 0, or -errno: -EPERM without CAP_SYS_ADMIN, -ELOOP where it is stacked.
+ */
+int session_backing_open(struct session *session, int fd);
+
+/** session_backing_close() - no open that is still to come uses it */
+void session_backing_close(struct session *session, int backing);
+
 /** session_forget_attributes() - the same, of its attributes only */
 void session_forget_attributes(struct session *session, uint64_t nodeid);
 

@@ -64,7 +64,7 @@ static json_t *describe_watch(const struct fs *fs)
 	uint64_t events, overflows;
 
 	watch_counts(fs, &events, &overflows);
-	json_object_set_new(object, "kind", json_string(watch_kind(fs)));
+	json_object_set_new(object, "active", number(fs->watch != NULL));
 	json_object_set_new(object, "events", number(events));
 	json_object_set_new(object, "overflows", number(overflows));
 	return object;
@@ -90,6 +90,7 @@ char *stats_mount(struct fs *fs)
 	json_object_set_new(root, "inodes", number(atomic_load(&fs->inodes.count)));
 	json_object_set_new(root, "handles", number(atomic_load(&fs->handle_table.count)));
 	json_object_set_new(root, "descriptors", number(atomic_load(&fs->fds.count)));
+	json_object_set_new(root, "passthrough", number(atomic_load(&fs->passthrough_files)));
 	json_object_set_new(root, "windows", describe_windows(fs));
 	object = json_object();
 	json_object_set_new(object, "reads", counter(fs, IO_READS));

@@ -8,6 +8,8 @@
  * itself sees to those about inodes that it knows, mostly, and to names, for which it waits until requests
  * in that directory have ended. For the others attributes are forgotten twice more, a little later.
  *
+ * What is mounted below BACKING, or no longer, raises no event: the list of mounts is looked at when it changes.
+ *
  * Failure modes: events are lost in a queue that overflows: everything is forgotten. Nothing can be heard of
  * (no privilege, a network file system, one without ids): the kernel trusts what it is told for a second.
  */
@@ -17,6 +19,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/fanotify.h>
@@ -53,6 +56,8 @@ struct watch {
 	struct fs *fs;
 	int fd;
 	int stop_fd;
+	int mounts_fd;	 /* /proc/self/mountinfo */
+	uint64_t mounts; /* what it said of BACKING; the thread's */
 	pid_t self;
 	bool running; /* main thread, and whoever stops */
 	pthread_t thread;
@@ -126,9 +131,10 @@ void watch_open(struct fs *fs)
 	watch->fd = fd;
 	watch->self = getpid();
 	watch->stop_fd = eventfd(0, EFD_CLOEXEC);
+	watch->mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 	watch->buffer = malloc(EVENTS_SIZE);
 	fs->watch = watch;
-	if (watch->stop_fd < 0 || watch->buffer == NULL)
+	if (watch->stop_fd < 0 || watch->mounts_fd < 0 || watch->buffer == NULL)
 		watch_close(fs);
 }
 
@@ -160,14 +166,17 @@ bool watch_covers(const struct fs *fs, const struct inode *inode)
 	return fs->watch != NULL && inode->handle != NULL && inode->key.dev == fs->root_dev;
 }
 
-const struct trust *watch_trust(const struct fs *fs, const struct inode *inode)
+/* By the mount's clients, with whose process id the kernel writes: theirs and others' cannot be told apart. */
+static bool is_written_unseen(const struct inode *inode)
 {
-	return &fs->trust[watch_covers(fs, inode)];
+	const struct file *file = file_peek((struct inode *)inode);
+
+	return file != NULL && atomic_load(&file->unseen_writers) > 0;
 }
 
-const char *watch_kind(const struct fs *fs)
+const struct trust *watch_trust(const struct fs *fs, const struct inode *inode)
 {
-	return fs->watch == NULL ? "off" : "fanotify";
+	return &fs->trust[watch_covers(fs, inode) && !is_written_unseen(inode)];
 }
 
 void watch_counts(const struct fs *fs, uint64_t *ret_events, uint64_t *ret_overflows)
@@ -288,6 +297,10 @@ static void handle_event(struct watch *watch, const struct fanotify_event_metada
 		directory = find(watch, subject.directory);
 	if ((event->mask & (FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB)) && subject.object != NULL)
 		inode = find(watch, subject.object);
+	if (inode != NULL && is_written_unseen(inode)) {
+		inode_unref(fs, inode);
+		inode = NULL;
+	}
 	if (directory != NULL || inode != NULL)
 		atomic_fetch_add(&watch->events, 1);
 	if (directory != NULL) {
@@ -347,11 +360,57 @@ static void look_again(struct watch *watch)
 		forget_everything(watch);
 }
 
+/* A line's mount point, its fifth word, begins with BACKING's path; with blanks in that, all lines count. */
+static bool is_below(const struct fs *fs, const char *line)
+{
+	if (strpbrk(fs->backing_path, " \t\n\\") != NULL)
+		return true;
+	for (int word = 1; word < 5 && line != NULL; word++)
+		line = strchr(line + 1, ' ');
+	return line != NULL && strncmp(line + 1, fs->backing_path, strlen(fs->backing_path)) == 0;
+}
+
+/* A number that stands for the mounts that lie in BACKING. */
+static uint64_t read_mounts(const struct watch *watch)
+{
+	CLEANUP(close_fd) int fd = dup(watch->mounts_fd);
+	uint64_t hash = 0;
+	char *line = NULL;
+	size_t size = 0;
+	FILE *stream = fd < 0 || lseek(fd, 0, SEEK_SET) < 0 ? NULL : fdopen(fd, "r");
+
+	if (stream == NULL)
+		return 0;
+	fd = -1;
+	while (getline(&line, &size, stream) > 0) {
+		if (!is_below(watch->fs, line))
+			continue;
+		for (const char *at = line; *at != '\0'; at++)
+			hash = (hash ^ (unsigned char)*at) * UINT64_C(0x100000001B3);
+	}
+	free(line);
+	fclose(stream);
+	return hash;
+}
+
+static void look_at_mounts(struct watch *watch)
+{
+	uint64_t mounts = read_mounts(watch);
+
+	if (mounts != watch->mounts)
+		session_forget_all_names(watch->fs->session);
+	watch->mounts = mounts;
+}
+
 static void *watch_run(void *argument)
 {
 	struct watch *watch = argument;
-	struct pollfd fds[] = {{.fd = watch->stop_fd, .events = POLLIN}, {.fd = watch->fd, .events = POLLIN}};
+	struct pollfd fds[] = {{.fd = watch->stop_fd, .events = POLLIN},
+			       {.fd = watch->fd, .events = POLLIN},
+			       {.fd = watch->mounts_fd, .events = POLLPRI}};
 	int own_pause = 0;
+
+	watch->mounts = read_mounts(watch);
 
 	for (;;) {
 		int wait = again_wait_ms(&watch->again, clock_ms());
@@ -359,10 +418,12 @@ static void *watch_run(void *argument)
 		/* While it pauses nobody has to wake it. */
 		if (own_pause > 0 && poll(fds, 1, own_pause) > 0)
 			break;
-		if (poll(fds, 2, wait) < 0 && errno != EINTR)
+		if (poll(fds, 3, wait) < 0 && errno != EINTR)
 			break;
 		if (fds[0].revents != 0)
 			break;
+		if (fds[2].revents != 0)
+			look_at_mounts(watch);
 		own_pause = read_events(watch) ? OWN_PAUSE_MS : 0;
 		look_again(watch);
 	}
@@ -402,6 +463,7 @@ void watch_close(struct fs *fs)
 		return;
 	close_fd(&watch->fd);
 	close_fd(&watch->stop_fd);
+	close_fd(&watch->mounts_fd);
 	free(watch->buffer);
 	free(watch);
 	fs->watch = NULL;

@@ -50,9 +50,6 @@ bool watch_covers(const struct fs *fs, const struct inode *inode);
 /** watch_trust() - how long the kernel may trust what it is told of an object, or of the names in it */
 const struct trust *watch_trust(const struct fs *fs, const struct inode *inode);
 
-/** watch_kind() - "fanotify", or "off": for showing */
-const char *watch_kind(const struct fs *fs);
-
 /** watch_counts() - events of others that concerned the mount so far, and how often some were lost */
 void watch_counts(const struct fs *fs, uint64_t *ret_events, uint64_t *ret_overflows);
 

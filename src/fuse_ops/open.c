@@ -10,6 +10,7 @@
 #include "log.h"
 #include "mapping/sync.h"
 #include "pager.h"
+#include "passthrough.h"
 #include "session.h"
 #include "sync.h"
 #include "unopened.h"
@@ -73,10 +74,11 @@ static int truncate_backing(fuse_req_t req, struct inode *inode, struct file *fi
 	return 0;
 }
 
-static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, bool created,
+static int open_backing(fuse_req_t req, struct handle *handle, struct file *file, bool created,
 			struct fuse_file_info *fi)
 {
 	struct fs *fs = op_fs(req);
+	struct inode *inode = handle->inode;
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct statx stx;
 	int flags = fi->flags;
@@ -91,6 +93,8 @@ static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, 
 	if (writes(flags) && statx(use.fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_TYPE, &stx) == 0)
 		atomic_store_explicit(&file->direct_access, stx.stx_attributes & STATX_ATTR_DAX,
 				      memory_order_relaxed);
+	if (handle->unseen)
+		return 0;
 	return set_cache_flags(req, file, created, use.fd, fi);
 }
 
@@ -154,14 +158,18 @@ int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fus
 	atomic_fetch_add(&fs->writers, writes(fi->flags));
 	if (created != NULL && writes(fi->flags))
 		keep_created(fs, inode, created);
-	result = open_backing(req, inode, file, created != NULL, fi);
+	handle->unseen = passthrough_open(fs, inode, file, writes(fi->flags), &request_current()->backing);
+	result = open_backing(req, handle, file, created != NULL, fi);
 	handle->direct = fi->direct_io;
 	if (result < 0) {
+		request_current()->backing = 0;
 		op_close_handle(fs, handle->id);
 		return result;
 	}
 	if ((fi->flags & O_TRUNC) && !writes(fi->flags))
 		file_drop_writing(fs, inode, file);
+	if (handle->unseen)
+		pager_map(fs, inode, file);
 	fi->fh = handle->id;
 	return 0;
 }
@@ -170,13 +178,16 @@ void op_close_handle(struct fs *fs, uint64_t id)
 {
 	struct handle *handle = handle_find(&fs->handle_table, id);
 	struct inode *inode;
+	bool unseen;
 
 	if (handle == NULL)
 		return;
 	inode = handle->inode;
+	unseen = handle->unseen && writes(handle->flags);
 	op_locks_release_handle(file_peek(inode), id);
 	atomic_fetch_sub(&fs->writers, writes(handle->flags));
 	file_close(fs, inode, file_peek(inode), handle);
+	passthrough_close(fs, inode, file_peek(inode), unseen);
 	handle_free(&fs->handle_table, handle);
 	inode_unref(fs, inode);
 }

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 watches() {
-	[ "$(statistic watch.kind)" != off ]
+	[ "$(statistic watch.active)" = 1 ]
 }
 
 # Seconds in which a change must be seen; it takes about a millisecond when nobody else uses the machine.
@@ -202,7 +202,7 @@ done
 
 start_mount watch=off
 check 'watch=off watches nothing, and trusts for a second' py <<'PY'
-equal(statistics()["watch"]["kind"], "off")
+equal(statistics()["watch"]["active"], 0)
 write_file(BACKING + "/file", b"1")
 equal(os.stat(MNT + "/file").st_size, 1)
 write_file(BACKING + "/file", b"22")

@@ -523,6 +523,8 @@ START_TEST(every_available_choice_is_accepted)
 	accept("log_level=debug");
 	ck_assert_int_eq(options.log_level, LEVEL_DEBUG);
 	ck_assert(!options.foreground && !options.debug);
+	accept("io=passthrough");
+	ck_assert_int_eq(options.io, IO_PASSTHROUGH);
 	accept("opens=skip");
 	ck_assert_int_eq(options.opens, OPENS_SKIP);
 	accept("io=window,opens=track,advise=normal,preload=off,idle=0,sync_bytes=0,layer_max=0");
@@ -534,7 +536,6 @@ START_TEST(what_is_not_built_yet_says_so)
 {
 	refuse("mode=cow", "'mode=cow' is not available yet");
 	refuse("mode=cow,layer=/l", "'mode=cow' is not available yet");
-	refuse("io=passthrough", "'io=passthrough' is not available yet");
 }
 END_TEST
 
@@ -935,6 +936,7 @@ START_TEST(the_help_lists_what_is_available_and_nothing_else)
 					    "rules=PATH ",
 					    "cache=auto|none|always ",
 					    "writeback ",
+					    "io=window|passthrough ",
 					    "opens=track|skip ",
 					    "watch=auto|off ",
 					    "attr_timeout=SECONDS ",
@@ -943,7 +945,7 @@ START_TEST(the_help_lists_what_is_available_and_nothing_else)
 					    "readahead=SIZE ",
 					    "max_threads=NUMBER ",
 					    "log_level=error|warning|info|debug "};
-	static const char *const hidden[] = {"layer", "passthrough", "cow"};
+	static const char *const hidden[] = {"layer", "cow"};
 	CLEANUP(free_pointer) char *usage = options_usage();
 
 	ck_assert_ptr_nonnull(usage);
@@ -1004,7 +1006,7 @@ START_TEST(describing_ends_with_null_and_leaves_ret_value_untouched)
 	for (; options_describe(&options, count, &value) != NULL; count++)
 		free(value);
 	value = mark;
-	ck_assert_uint_eq(count, 25);
+	ck_assert_uint_eq(count, 26);
 	ck_assert_ptr_null(options_describe(&options, count, &value));
 	ck_assert_ptr_null(options_describe(&options, 1000, &value));
 	ck_assert_ptr_eq(value, mark);

@@ -43,9 +43,10 @@
 /* FUSE_NOTIFY_INC_EPOCH */
 #define MINOR_EPOCH 44
 #define EVENTS_SIZE ((size_t)64 << 10)
-/* Between two looks at events that were all the daemon's own: being woken for each would cost as much as what
- * caused it. */
-#define OWN_PAUSE_MS 2
+#define READS_MAX 64
+/* Between two looks at events none of which concerned the mount, or all of which were the daemon's own doing:
+ * being woken for each would cost as much as what caused it. */
+#define PAUSE_MS 2
 
 #define EVENTS                                                                                               \
 	(FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB | FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM |              \
@@ -286,7 +287,8 @@ static void read_subject(const struct fanotify_event_metadata *event, struct sub
 		ret_subject->object = ret_subject->directory;
 }
 
-static void handle_event(struct watch *watch, const struct fanotify_event_metadata *event)
+/* Returns whether it concerned the mount. */
+static bool handle_event(struct watch *watch, const struct fanotify_event_metadata *event)
 {
 	struct fs *fs = watch->fs;
 	struct inode *inode = NULL, *directory = NULL;
@@ -301,8 +303,9 @@ static void handle_event(struct watch *watch, const struct fanotify_event_metada
 		inode_unref(fs, inode);
 		inode = NULL;
 	}
-	if (directory != NULL || inode != NULL)
-		atomic_fetch_add(&watch->events, 1);
+	if (directory == NULL && inode == NULL)
+		return false;
+	atomic_fetch_add(&watch->events, 1);
 	if (directory != NULL) {
 		forget_name(watch, directory, subject.name);
 		inode_unref(fs, directory);
@@ -314,6 +317,7 @@ static void handle_event(struct watch *watch, const struct fanotify_event_metada
 			forget_attributes(watch, inode);
 		inode_unref(fs, inode);
 	}
+	return true;
 }
 
 static void handle_overflow(struct watch *watch)
@@ -325,28 +329,31 @@ static void handle_overflow(struct watch *watch)
 	forget_everything(watch);
 }
 
-/* Reads what there is. Returns whether all of it, and something, was the daemon's own doing. */
+/*
+ * Reads what there is, up to a limit: whoever writes on this file system for each read that we do, as a tracer
+ * of ours would, must not keep the thread from anything else.
+ *
+ * Return: true where there was something, and none of it concerned the mount.
+ */
 static bool read_events(struct watch *watch)
 {
-	bool own = false, others = false;
+	bool concerned = false;
+	int reads = 0;
 	ssize_t got;
 
-	while ((got = read(watch->fd, watch->buffer, EVENTS_SIZE)) > 0) {
+	for (; reads < READS_MAX && (got = read(watch->fd, watch->buffer, EVENTS_SIZE)) > 0; reads++) {
 		const struct fanotify_event_metadata *event = (const void *)watch->buffer;
 
 		for (; FAN_EVENT_OK(event, got); event = FAN_EVENT_NEXT(event, got)) {
 			if (event->mask & FAN_Q_OVERFLOW) {
 				handle_overflow(watch);
-			} else if (event->pid == watch->self) {
-				own = true;
-				continue;
-			} else {
-				handle_event(watch, event);
+				concerned = true;
+			} else if (event->pid != watch->self) {
+				concerned |= handle_event(watch, event);
 			}
-			others = true;
 		}
 	}
-	return own && !others;
+	return reads > 0 && !concerned;
 }
 
 static void look_again(struct watch *watch)
@@ -408,7 +415,7 @@ static void *watch_run(void *argument)
 	struct pollfd fds[] = {{.fd = watch->stop_fd, .events = POLLIN},
 			       {.fd = watch->fd, .events = POLLIN},
 			       {.fd = watch->mounts_fd, .events = POLLPRI}};
-	int own_pause = 0;
+	int pause = 0;
 
 	watch->mounts = read_mounts(watch);
 
@@ -416,7 +423,7 @@ static void *watch_run(void *argument)
 		int wait = again_wait_ms(&watch->again, clock_ms());
 
 		/* While it pauses nobody has to wake it. */
-		if (own_pause > 0 && poll(fds, 1, own_pause) > 0)
+		if (pause > 0 && poll(fds, 1, pause) > 0)
 			break;
 		if (poll(fds, 3, wait) < 0 && errno != EINTR)
 			break;
@@ -424,7 +431,7 @@ static void *watch_run(void *argument)
 			break;
 		if (fds[2].revents != 0)
 			look_at_mounts(watch);
-		own_pause = read_events(watch) ? OWN_PAUSE_MS : 0;
+		pause = read_events(watch) ? PAUSE_MS : 0;
 		look_again(watch);
 	}
 	return NULL;

@@ -104,7 +104,7 @@ struct fs {
 	_Atomic int64_t syncing_bytes; /* taken from them, and not on disk yet */
 	_Atomic bool sync_asked;       /* sync_bytes= was passed, and no round has begun since */
 	_Atomic unsigned writers;      /* open handles that write */
-	uint64_t look_round;	       /* of revalidate_open_files(), which alone uses it */
+	uint32_t look_round;	       /* of revalidate_open_files(), which alone uses it */
 	_Atomic bool sync_failed;      /* some sync, ever: the exit status tells */
 	_Atomic bool attributes_dirty; /* changed by the mount, and left to the kernel */
 	_Atomic size_t unsynced;       /* inodes that the last sync has not come to */

@@ -98,7 +98,7 @@ struct window_cache {
 	struct mapping_said said;
 };
 
-/* The windows of one file. 112 bytes; what not every file needs is allocated when there is something to hold. */
+/* The windows of one file. What not every file needs is allocated when there is something to hold. */
 struct mapping {
 	struct window_cache *cache;
 	pthread_mutex_t lock;

@@ -244,6 +244,23 @@ START_TEST(size_and_mtime_each_tell_of_a_change)
 }
 END_TEST
 
+/* Time stamps of any year: nanoseconds since 1970 in 64 bits end in 2262, and files' dates do not. */
+START_TEST(a_date_beyond_nanoseconds_tells_of_a_change)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = INT64_C(13000000000), .tv_nsec = 1}};
+
+	change();
+	valid();
+	ck_assert_int_eq(futimens(backing, times), 0);
+	ck_assert_int_eq(judge(false), VERDICT_TELL);
+	pass(3 * SECOND);
+	ck_assert(valid());
+	times[1].tv_nsec = 2;
+	ck_assert_int_eq(futimens(backing, times), 0);
+	ck_assert_int_eq(judge(false), VERDICT_TELL);
+}
+END_TEST
+
 /* A time stamp of just now may stand for a later change as well. */
 START_TEST(a_file_changed_just_now_is_not_trusted)
 {
@@ -615,6 +632,7 @@ int main(void)
 	tcase_add_test(tests, an_unchanged_file_keeps_its_cache);
 	tcase_add_test(tests, a_change_by_others_drops_the_cache);
 	tcase_add_test(tests, size_and_mtime_each_tell_of_a_change);
+	tcase_add_test(tests, a_date_beyond_nanoseconds_tells_of_a_change);
 	tcase_add_test(tests, a_file_changed_just_now_is_not_trusted);
 	tcase_add_test(tests, a_change_of_attributes_drops_the_cache_of_a_file_at_rest);
 	tcase_add_test(tests, doubtful_signs_are_not_heeded_while_others_write);

@@ -32,6 +32,7 @@
 #include "mapping/cache.h"
 #include "options.h"
 #include "policy.h"
+#include "reserve.h"
 #include "util.h"
 #include "warm.h"
 
@@ -97,6 +98,7 @@ struct fs {
 	struct window_cache windows;
 	struct policy_table policies;
 	struct tally tally; /* enum io_counter */
+	struct reserve reserve;
 
 	pthread_mutex_t dirty_lock;
 	struct inode *dirty;	       /* protected by dirty_lock; each holds a reference */

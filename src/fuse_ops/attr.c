@@ -129,7 +129,7 @@ static int set_size(fuse_req_t req, struct inode *inode, off_t size)
 	if (result < 0)
 		return result;
 	file_change_begin(file, use.fd);
-	op_become_writer(req, use.fd, !request_current()->kill_setid, &creds);
+	op_become_writer(req, use.fd, !request_current()->kill_setid, 0, &creds);
 	if (ftruncate(use.fd, size) < 0)
 		result = -errno;
 	creds_restore(&creds);

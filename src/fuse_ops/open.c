@@ -67,7 +67,7 @@ static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, 
 		return result;
 	if (flags & O_TRUNC) {
 		file_change_begin(file, use.fd);
-		op_become_writer(req, use.fd, !request_current()->kill_setid, &creds);
+		op_become_writer(req, use.fd, !request_current()->kill_setid, 0, &creds);
 		if (ftruncate(use.fd, 0) < 0)
 			result = -errno;
 		creds_restore(&creds);

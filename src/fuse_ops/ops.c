@@ -138,13 +138,21 @@ void op_fill_entry(struct fs *fs, const struct found *found, struct fuse_entry_p
 	op_stat(fs, &found->stx, &ret_entry->attr);
 }
 
-void op_become_writer(fuse_req_t req, int fd, bool keeps, struct creds *ret_creds)
+/* A set-group-id bit without group execution stays where the caller is in the file's group. */
+static bool groups_decide(int fd)
 {
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct stat info;
 
+	return fstat(fd, &info) == 0 && (info.st_mode & (S_ISGID | S_IXGRP)) == S_ISGID;
+}
+
+void op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
 	*ret_creds = (struct creds){0};
-	if (!keeps && fstat(fd, &info) == 0 && (info.st_mode & (S_ISGID | S_IXGRP)) == S_ISGID &&
+	if (!keeps &&
+	    (groups_decide(fd) || (ctx->uid != 0 && reserve_near(&op_fs(req)->reserve, fd, length))) &&
 	    creds_become(op_fs(req), ctx->uid, ctx->gid, 0, request_current(), ret_creds) == 0 &&
 	    ret_creds->changed)
 		return;

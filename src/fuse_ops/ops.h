@@ -41,14 +41,15 @@ struct inode *op_begin(fuse_req_t req, fuse_ino_t nodeid);
 bool op_changes(fuse_req_t req);
 
 /**
- * op_become_writer() - let the kernel treat set-id bits as it would for the caller
- * @fd:    the file that is about to change
- * @keeps: the caller may keep them (CAP_FSETID)
+ * op_become_writer() - let the kernel treat set-id bits, and what is held back for root, as for the caller
+ * @fd:     the file that is about to change
+ * @keeps:  the caller may keep set-id bits (CAP_FSETID)
+ * @length: bytes that the change may take from the file system
  *
- * A set-group-id bit without group execution stays where the caller is in the file's group: then, and
- * only then, the thread has to be the caller. End with creds_restore().
+ * The thread becomes the caller only where the kernel decides by who it is: a set-group-id bit without group
+ * execution, and a file system that runs full. End with creds_restore().
  */
-void op_become_writer(fuse_req_t req, int fd, bool keeps, struct creds *ret_creds);
+void op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds);
 
 /** op_statx() - statx(2) of an inode. Return: 0 or -errno. */
 int op_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx);

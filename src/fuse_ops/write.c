@@ -120,7 +120,9 @@ static ssize_t write_file(fuse_req_t req, const struct open_file *open, const ch
 
 	if (result < 0)
 		return result;
-	op_become_writer(req, use.fd, !request_current()->kill_setid, &creds);
+	op_become_writer(req, use.fd, !request_current()->kill_setid, size, &creds);
+	/* The times of a store are set by the daemon, which owns every file. */
+	stores &= !creds.changed;
 	file_change_begin(open->file, use.fd);
 	if (stores)
 		done = write_by_windows(open, use.fd, data, size, offset);

@@ -53,7 +53,7 @@ def run_guest(spec, directory, chance):
     """Boot, let it write for a while, cut. Returns what share of the unflushed blocks the disk kept."""
     current, stable = make_disk(directory, spec["fs"])
     disk = Disk(os.path.join(directory, "nbd"), current, stable)
-    words = [f"{name}={spec[name]}" for name in ("fs", "run", "kinds", "options", "mount") if spec.get(name)]
+    words = [f"{name}={spec[name]}" for name in ("fs", "run", "kinds", "options", "mount") if name in spec]
     if spec["broken"]:
         words.append(f"break={spec['broken']}")
     guest = Guest(directory, spec["kernel"], spec["initramfs"], disk, spec["memory"])

@@ -8,6 +8,7 @@
 #include "handle.h"
 #include "inode.h"
 #include "mapping/paging.h"
+#include "mapping/sync.h"
 #include "util.h"
 
 /* A time stamp this fresh may stand for a later change as well, where the kernel's clock is coarse. */
@@ -38,7 +39,7 @@ int file_get(struct fs *fs, struct inode *inode, struct file **ret_file)
 		if (atomic_compare_exchange_strong(&inode->file, &file, fresh))
 			file = fresh;
 		else
-			file_free(fresh);
+			file_free(fs, fresh);
 	}
 	*ret_file = file;
 	return 0;
@@ -49,10 +50,12 @@ const struct policy *file_policy(const struct file *file)
 	return atomic_load_explicit(&file->policy, memory_order_acquire);
 }
 
-void file_free(struct file *file)
+void file_free(struct fs *fs, struct file *file)
 {
 	if (file == NULL)
 		return;
+	/* What could not be synced and is out of reach now. */
+	atomic_fetch_sub(&fs->dirty_bytes, (int64_t)mapping_dirty_bytes(&file->mapping));
 	for (struct lock_owner *owner = file->lock_owners, *next; owner != NULL; owner = next) {
 		next = owner->next;
 		close(owner->fd);

@@ -109,7 +109,7 @@ struct file *file_peek(struct inode *inode);
 const struct policy *file_policy(const struct file *file);
 
 /** file_free() - with its inode; accepts NULL */
-void file_free(struct file *file);
+void file_free(struct fs *fs, struct file *file);
 
 /**
  * file_open() - count one more opener and note from where on errors concern it

@@ -180,6 +180,7 @@ int fs_open(struct fs *fs, struct options *options, struct rules *rules, char **
 	fs->handles = handles_work(root_fd);
 	fs->mounts.mount[0].id = stx.stx_mnt_id;
 	fs->mounts.mount[0].fd = root_fd;
+	fs->mounts.mount[0].handles = fs->handles;
 	fs->mounts.count = 1;
 	path_fd = open(fs->options.backing, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	result = path_fd < 0 ? -errno : inode_root(fs, path_fd);
@@ -221,11 +222,11 @@ int fs_mount_index(struct fs *fs, int directory_fd, const char *name, const stru
 	int index;
 
 	if (!(stx->stx_mask & STATX_MNT_ID) || mounts->mount[0].id == stx->stx_mnt_id)
-		return 0;
+		return fs->handles ? 0 : -1;
 	LOCK_SCOPE(&mounts->lock);
 	for (index = 0; index < mounts->count; index++) {
 		if (mounts->mount[index].id == stx->stx_mnt_id)
-			return mounts->mount[index].fd < 0 ? -1 : index;
+			return mounts->mount[index].handles ? index : -1;
 	}
 	/* Only a directory can be opened without side effects; a file mounted on a file is kept open. */
 	if (!S_ISDIR(stx->stx_mode) || index == MOUNTS_MAX)
@@ -233,13 +234,11 @@ int fs_mount_index(struct fs *fs, int directory_fd, const char *name, const stru
 	mounts->mount[index].id = stx->stx_mnt_id;
 	mounts->mount[index].fd = openat(directory_fd, *name == '\0' ? "." : name,
 					 O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (mounts->mount[index].fd >= 0 &&
-	    identity_handle_new(mounts->mount[index].fd, "", index, &handle) < 0)
-		close_fd(&mounts->mount[index].fd);
-	else
-		free(handle);
+	mounts->mount[index].handles = fs->handles && mounts->mount[index].fd >= 0 &&
+				       identity_handle_new(mounts->mount[index].fd, "", index, &handle) == 0;
+	free(handle);
 	mounts->count++;
-	return mounts->mount[index].fd < 0 ? -1 : index;
+	return mounts->mount[index].handles ? index : -1;
 }
 
 void fs_trim_memory(struct fs *fs, size_t before)

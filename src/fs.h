@@ -59,14 +59,15 @@ struct active_sync;
 struct lock_wait;
 struct session;
 
-/* The mounts that backing objects lie on; handles are opened relative to a descriptor of theirs. */
+/* The mounts that backing objects lie on: handles are opened, and file systems synced, by a descriptor of theirs. */
 #define MOUNTS_MAX 64
 struct mounts {
 	pthread_mutex_t lock;
 	int count; /* protected by lock; entries never change once counted */
 	struct {
-		uint64_t id; /* statx(2)'s stx_mnt_id */
-		int fd;	     /* -1: objects there are kept by descriptor */
+		uint64_t id;  /* statx(2)'s stx_mnt_id */
+		int fd;	      /* open for reading; -1: it may not be opened */
+		bool handles; /* open_by_handle_at(2) works there; otherwise objects are kept by descriptor */
 	} mount[MOUNTS_MAX];
 };
 
@@ -163,7 +164,7 @@ static inline void fs_count(struct fs *fs, enum io_counter counter, uint64_t amo
 }
 
 /**
- * fs_mount_index() - the index in fs->mounts of the mount an object lies on
+ * fs_mount_index() - the index in fs->mounts of the mount an object lies on, which is entered there
  * @stx: with STATX_MNT_ID
  *
  * Return: an index, or -1 where its objects have to be kept by descriptor.

@@ -132,7 +132,7 @@ void inode_free(struct fs *fs, struct inode *inode)
 {
 	for (int kind = 0; kind < FD_KINDS; kind++)
 		fd_slot_close(&fs->fds, &inode->slots[kind]);
-	file_free(file_peek(inode));
+	file_free(fs, file_peek(inode));
 	free(inode->handle);
 	free(inode);
 	atomic_fetch_sub(&fs->inodes.count, 1);
@@ -467,7 +467,7 @@ int inode_root(struct fs *fs, int fd)
 	pthread_mutex_unlock(&key_shard_of(fs, inode)->lock);
 	insert_locked(shard_of(&fs->inodes, hash_of(inode, true), true), inode, true);
 	/* The root's handle shows what handles of this file system look like. */
-	mount = fs->handles ? fs_mount_index(fs, fd, "", &stx) : -1;
+	mount = fs_mount_index(fs, fd, "", &stx);
 	if (mount < 0 || identity_handle_new(fd, "", mount, &inode->handle) < 0)
 		fs->handles = false;
 	return 0;

@@ -97,7 +97,7 @@ static int make(struct fs *fs, int directory_fd, const char *name, struct found 
 	struct identity_handle *handle = NULL;
 	const struct statx *stx = &ret_found->stx;
 	uint64_t packed;
-	int mount = fs->handles ? fs_mount_index(fs, directory_fd, name, stx) : -1;
+	int mount = fs_mount_index(fs, directory_fd, name, stx);
 	struct inode *inode;
 
 	/* An object without a name may be out of reach of its handle, once nobody has it open. */

@@ -12,6 +12,7 @@
 #include "fs.h"
 #include "handle.h"
 #include "inode.h"
+#include "mapping/sync.h"
 #include "util.h"
 
 #define SECOND INT64_C(1000000000)
@@ -45,7 +46,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-	file_free(file);
+	file_free(fs, file);
 	for (int kind = 0; kind < FD_KINDS; kind++)
 		fd_slot_close(&fs->fds, &inode->slots[kind]);
 	fd_cache_fini(&fs->fds);
@@ -118,7 +119,21 @@ START_TEST(an_inode_has_one_file)
 	ck_assert_int_eq(file_get(fs, inode, &again), 0);
 	ck_assert_ptr_eq(again, file);
 	ck_assert_ptr_eq(file_peek(inode), file);
-	file_free(NULL);
+	file_free(fs, NULL);
+}
+END_TEST
+
+/* What is dirty of a file that goes is no longer counted: nobody can sync it any more. */
+START_TEST(dirty_bytes_go_with_their_file)
+{
+	int64_t growth;
+
+	ck_assert_int_eq(mapping_mark_dirty(&file->mapping, 10, 100, &growth), 0);
+	atomic_store(&fs->dirty_bytes, growth + 1);
+	file_free(fs, file);
+	ck_assert_int_eq(atomic_load(&fs->dirty_bytes), 1);
+	atomic_store(&inode->file, NULL);
+	ck_assert_int_eq(file_get(fs, inode, &file), 0);
 }
 END_TEST
 
@@ -625,6 +640,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, an_inode_has_one_file);
+	tcase_add_test(tests, dirty_bytes_go_with_their_file);
 	tcase_add_test(tests, opens_and_closes_are_counted);
 	tcase_add_test(tests, with_the_last_writer_goes_what_could_write);
 	tcase_add_test(tests, writing_is_dropped_if_nobody_writes);

@@ -95,6 +95,9 @@ def ask(spec):
             lines = guest.log().splitlines()
         finally:
             guest.kill()
+        complaints = [line[2:] for line in lines if line.startswith("E ")]
+        if complaints:
+            raise Failure("; ".join(complaints))
     except (Failure, OSError) as error:
         return dict(spec, failure=str(error), answers={})
     shutil.rmtree(directory)

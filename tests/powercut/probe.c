@@ -169,6 +169,8 @@ static void ask_errors(void)
 	int behind = open(BEHIND "failed", O_RDWR);
 
 	must(reader >= 0 && behind >= 0, "open");
+	/* Names that were made are synced before: a journal that fails ends the file system. */
+	sleep(BACKGROUND_S);
 	sync();
 	writes_fail(true);
 	answer("write", told((int)pwrite(writer, "changed", 7, 0)));

@@ -403,9 +403,10 @@ static int sync_backing(struct fs *fs, bool needed)
 {
 	int result = 0;
 
-	if (fs->read_only || (!needed && !atomic_load(&fs->attributes_dirty) &&
-			      (fs->options.sync == SYNC_PERIODIC || fs->options.sync == SYNC_IMMEDIATE) &&
-			      fs->options.rules == NULL))
+	if (fs->read_only || fs->layer != NULL ||
+	    (!needed && !atomic_load(&fs->attributes_dirty) &&
+	     (fs->options.sync == SYNC_PERIODIC || fs->options.sync == SYNC_IMMEDIATE) &&
+	     fs->options.rules == NULL))
 		return 0;
 	for (int i = 0; i < fs->mounts.count; i++) {
 		if (fs->mounts.mount[i].fd >= 0 && syncfs(fs->mounts.mount[i].fd) < 0) {

@@ -13,6 +13,8 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "layer/backing.h"
+#include "layer/layer.h"
 #include "pager.h"
 #include "rules.h"
 
@@ -103,7 +105,8 @@ static int open_paths(struct fs *fs, char **ret_error, bool *ret_mountpoint_bad,
 	fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fs->proc_fd < 0)
 		return failed(ret_error, -errno, "cannot open", "/proc/self/fd");
-	*ret_root = open(options->backing, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	*ret_root = options->mode == MODE_COW ? backing_open(options->backing)
+					      : open(options->backing, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (*ret_root < 0 || (fs->backing_path = realpath(options->backing, NULL)) == NULL)
 		return failed(ret_error, -errno, "cannot open BACKING", options->backing);
 	*ret_mountpoint_bad = true;
@@ -175,22 +178,25 @@ int fs_open(struct fs *fs, struct options *options, struct rules *rules, char **
 	}
 	fs->medium = medium_of(&info);
 	fs->statx_flags = fs->medium == MEDIUM_REMOTE ? 0 : AT_STATX_DONT_SYNC;
-	fs->atime = !(vinfo.f_flag & (ST_NOATIME | ST_RDONLY)) && !fs->options.noatime && !fs->read_only;
+	fs->atime = !(vinfo.f_flag & (ST_NOATIME | ST_RDONLY)) && !fs->options.noatime && !fs->read_only &&
+		    fs->options.mode != MODE_COW;
 	fs->mount_flags = vinfo.f_flag & (ST_NOSUID | ST_NODEV | ST_NOEXEC);
 	fs->handles = handles_work(root_fd);
 	fs->mounts.mount[0].id = stx.stx_mnt_id;
 	fs->mounts.mount[0].fd = root_fd;
 	fs->mounts.mount[0].handles = fs->handles;
 	fs->mounts.count = 1;
-	path_fd = open(fs->options.backing, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	path_fd = openat(root_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	result = path_fd < 0 ? -errno : inode_root(fs, path_fd);
 	if (result < 0)
 		return failed(ret_error, result, "cannot open BACKING", fs->options.backing);
-	return 0;
+	result = fs->options.mode == MODE_COW ? layer_open(fs) : 0;
+	return result < 0 ? failed(ret_error, result, "cannot make a layer over", fs->options.backing) : 0;
 }
 
 void fs_close(struct fs *fs)
 {
+	layer_close(fs);
 	if (fs->root != NULL) {
 		handle_table_fini(&fs->handle_table);
 		inode_table_fini(fs);

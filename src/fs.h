@@ -7,6 +7,8 @@
  * reached from struct fs.
  *
  * Lock order, outermost first:
+ *   layer->lock
+ *   node->lock (of a layer)
  *   file->lock
  *   inode_shard.lock of by_key, then of by_id
  *   mounts->lock
@@ -15,7 +17,7 @@
  *   fs->sync_lock
  *   mapping->lock
  *   window_cache->lock
- *   policy_table->lock, handle_table->lock, fs->wait_lock, fs->work_lock, farewell->lock: leaves
+ *   layer->place_lock, store->lock, policy_table->lock, handle_table->lock, fs->wait_lock, fs->work_lock, farewell->lock: leaves
  * No lock is held across a reply, msync(2), or a touch of mapped bytes.
  */
 
@@ -56,6 +58,7 @@ enum io_counter {
 _Static_assert(FS_COUNTERS <= TALLY_COUNTERS, "a tally holds them all");
 
 struct active_sync;
+struct layer;
 struct lock_wait;
 struct session;
 
@@ -88,6 +91,7 @@ struct fs {
 	int proc_fd;		    /* O_PATH, /proc/self/fd; constant */
 	int covered_fd;		    /* O_PATH, the directory the mount covers; constant */
 	struct inode *root;	    /* constant */
+	struct layer *layer;	    /* mode=cow, else NULL; constant */
 	char *backing_path;	    /* canonical; constant */
 	char *mount_path;	    /* canonical; constant */
 	struct timespec started;    /* CLOCK_MONOTONIC; constant */

@@ -19,6 +19,7 @@
 #include "fs.h"
 #include "inode.h"
 #include "inode_private.h"
+#include "layer/layer.h"
 #include "request.h"
 #include "session.h"
 #include "util.h"
@@ -220,4 +221,25 @@ int inode_lookup_id(struct fs *fs, uint64_t nodeid, struct found *ret_found)
 			return -ESTALE;
 	}
 	return lookup_at(fs, fd, "", ret_found);
+}
+
+char *inode_name(struct fs *fs, struct inode *inode)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	char number[16];
+	char *path = calloc(1, PATH_MAX + 1), *found;
+
+	if (path == NULL)
+		return NULL;
+	if (fs->layer != NULL && (found = layer_path(fs, inode)) != NULL) {
+		free(path);
+		return found;
+	}
+	if (inode_fd(fs, inode, FD_PATH, &use) == 0) {
+		snprintf(number, sizeof(number), "%d", use.fd);
+		if (readlinkat(fs->proc_fd, number, path, PATH_MAX) > 0)
+			return path;
+	}
+	snprintf(path, PATH_MAX, "inode %llu", (unsigned long long)inode->key.ino);
+	return path;
 }

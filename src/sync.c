@@ -422,9 +422,10 @@ static int sync_backing(struct fs *fs, bool needed)
 {
 	int result;
 
-	if (fs->read_only || (!needed && !atomic_load(&fs->attributes_dirty) &&
-			      (fs->options.sync == SYNC_PERIODIC || fs->options.sync == SYNC_IMMEDIATE) &&
-			      fs->options.rules == NULL))
+	if (fs->read_only || fs->layer != NULL ||
+	    (!needed && !atomic_load(&fs->attributes_dirty) &&
+	     (fs->options.sync == SYNC_PERIODIC || fs->options.sync == SYNC_IMMEDIATE) &&
+	     fs->options.rules == NULL))
 		return 0;
 	result = sync_mounts(fs);
 	if (result < 0)

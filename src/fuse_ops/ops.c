@@ -17,14 +17,15 @@ static void want(struct fuse_conn_info *conn, unsigned capability, bool wanted)
 		conn->want &= ~capability;
 }
 
-static void op_init(void *userdata, struct fuse_conn_info *conn)
+void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct fs *fs = userdata;
 
-	want(conn, FUSE_CAP_EXPORT_SUPPORT, true);
+	/* Nodeids of a layer in memory mean nothing to the next daemon; and its locks are nobody else's. */
+	want(conn, FUSE_CAP_EXPORT_SUPPORT, fs->layer == NULL);
 	want(conn, FUSE_CAP_DONT_MASK, true);
 	want(conn, FUSE_CAP_POSIX_ACL, true);
-	want(conn, FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS, true);
+	want(conn, FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS, fs->layer == NULL);
 	want(conn, FUSE_CAP_IOCTL_DIR, true);
 	want(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE, false);
 	/* The kernel would drop what it cached whenever mtime moves, for the mount's own writes as well, and

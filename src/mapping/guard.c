@@ -12,12 +12,6 @@
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
-#if defined(__x86_64__)
-#include <cpuid.h>
-
-/* The least there is; a longer one is flushed twice. */
-#define CACHE_LINE 64
-#endif
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define SANITIZED 1
@@ -99,12 +93,41 @@ int guarded_copy(void *to, const void *from, size_t length)
 }
 
 #if defined(__x86_64__)
+/* The least there is; a longer one is flushed twice. */
+#define CACHE_LINE 64
+/* CPUID leaf 7, EBX */
+#define FEATURE_CLFLUSHOPT (1u << 23)
+#define FEATURE_CLWB (1u << 24)
+#define FEATURES_KNOWN 1u
+
+static unsigned cpuid_ebx(unsigned leaf, unsigned *ret_highest)
+{
+	unsigned b, c = 0, d;
+
+	__asm__ volatile("cpuid" : "+a"(leaf), "=b"(b), "+c"(c), "=d"(d));
+	*ret_highest = leaf;
+	return b;
+}
+
+static unsigned flush_features(void)
+{
+	static _Atomic unsigned known;
+	unsigned features = known, highest;
+
+	if (features == 0) {
+		cpuid_ebx(0, &highest);
+		features = FEATURES_KNOWN | (highest < 7 ? 0 : cpuid_ebx(7, &highest));
+		known = features;
+	}
+	return features;
+}
+
 /* What every x86_64 has is clflush; of the other two several run at a time, and clwb keeps the line cached. */
 static void flush_line(volatile char *line, unsigned features)
 {
-	if (features & bit_CLWB)
+	if (features & FEATURE_CLWB)
 		__asm__ volatile("clwb %0" : "+m"(*line));
-	else if (features & bit_CLFLUSHOPT)
+	else if (features & FEATURE_CLFLUSHOPT)
 		__asm__ volatile("clflushopt %0" : "+m"(*line));
 	else
 		__asm__ volatile("clflush %0" : "+m"(*line));
@@ -112,12 +135,9 @@ static void flush_line(volatile char *line, unsigned features)
 
 static void flush_lines(const void *bytes, size_t length)
 {
-	static _Atomic unsigned known; /* CPUID leaf 7, EBX */
-	unsigned a, features = known, c, d;
 	uintptr_t end = (uintptr_t)bytes + length;
+	unsigned features = flush_features();
 
-	if (features == 0 && __get_cpuid_count(7, 0, &a, &features, &c, &d))
-		known = features;
 	for (uintptr_t at = (uintptr_t)bytes & ~(uintptr_t)(CACHE_LINE - 1); at < end; at += CACHE_LINE)
 		flush_line((volatile char *)at, features);
 	__asm__ volatile("sfence" : : : "memory");

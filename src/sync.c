@@ -114,6 +114,7 @@ static uint64_t take_dirty(struct fs *fs, struct file *file, struct dirty_set *r
 	return bytes;
 }
 
+/* Whoever sees that nothing is being synced any more can ask how it ended: a failure is recorded before. */
 static void settle(struct fs *fs, uint64_t bytes, bool synced)
 {
 	atomic_fetch_sub(&fs->syncing_bytes, (int64_t)bytes);
@@ -246,7 +247,6 @@ int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasy
 	/* Taken before the sync: what is written meanwhile stays dirty. */
 	bytes = take_dirty(fs, file, &written);
 	result = result < 0 ? sync_mounts(fs) : sync_descriptor(fs, use.fd, datasync);
-	settle(fs, bytes, result == 0);
 	if (result < 0) {
 		lost = hull(&written, 0);
 		/* Nobody kept track of what was written: it may be any of it. */
@@ -257,6 +257,7 @@ int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasy
 		forget_told(fs, inode, file);
 		*ret_failed = true;
 	}
+	settle(fs, bytes, result == 0);
 	active_end(fs, &active);
 	active_wait(fs, file);
 	return result;
@@ -328,6 +329,7 @@ static int sync_extents(struct fs *fs, struct inode *inode, struct file *file)
 	struct dirty_set set;
 	struct extent lost;
 	size_t first_lost = SIZE_MAX;
+	uint64_t lost_bytes = 0;
 	int result = 0;
 	bool tried;
 
@@ -351,11 +353,15 @@ static int sync_extents(struct fs *fs, struct inode *inode, struct file *file)
 			first_lost = i;
 			result = error;
 		}
-		settle(fs, length, first_lost == SIZE_MAX);
+		if (first_lost == SIZE_MAX)
+			settle(fs, length, true);
+		else
+			lost_bytes += length;
 	}
 	if (first_lost != SIZE_MAX) {
 		lost = hull(&set, first_lost);
 		report_lost(fs, inode, file, &lost, result);
+		settle(fs, lost_bytes, false);
 		forget_told(fs, inode, file);
 	}
 	active_end(fs, &active);

@@ -3,6 +3,10 @@
  * A write goes into the page cache by pwrite(2) or by stores into windows; both are the same pages. Stores
  * are for media that are the page cache itself: on a disk a store dirties a whole folio. They change
  * bytes inside the file only; whatever extends it, or must clear set-id bits, is a pwrite.
+ *
+ * A write that has to be on disk is a pwrite and an fdatasync. One call with RWF_DSYNC was measured beside
+ * them and is no faster (4 KiB, ext4: 276 µs and 280, O_DSYNC 284), and would not tell a write that failed from
+ * a sync that did.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -173,6 +173,8 @@ class Case:
             handle.consume()
         if not synchronous and not told:
             file.dirty.append((offset, length))
+        if synchronous and not (own and self.fields.kind == KINDS["pwrite"]):
+            file.dirty.clear()  # it takes along what others have written
 
     def record(self, file):
         file.fail(self.fields.error)

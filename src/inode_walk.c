@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Going through all inodes, for what has to reach each of them; and what they are called. */
-#include <limits.h>
-#include <stdio.h>
-
+/* Going through all inodes, for what has to reach each of them. */
 #include "fs.h"
 #include "inode.h"
 #include "util.h"
@@ -49,21 +46,4 @@ void inode_each_file(struct fs *fs, void (*call)(struct fs *fs, struct inode *in
 		}
 		free(inodes);
 	}
-}
-
-char *inode_name(struct fs *fs, struct inode *inode)
-{
-	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
-	char number[16];
-	char *path = calloc(1, PATH_MAX + 1);
-
-	if (path == NULL)
-		return NULL;
-	if (inode_fd(fs, inode, FD_PATH, &use) == 0) {
-		snprintf(number, sizeof(number), "%d", use.fd);
-		if (readlinkat(fs->proc_fd, number, path, PATH_MAX) > 0)
-			return path;
-	}
-	snprintf(path, PATH_MAX, "inode %llu", (unsigned long long)inode->key.ino);
-	return path;
 }

@@ -12,7 +12,7 @@
 /* Under opens=skip at least so many files are looked at in each round, where there are as many. */
 #define LOOKS 1024
 
-static void revalidate(struct fs *fs, struct inode *inode, uint64_t round)
+static void revalidate(struct fs *fs, struct inode *inode, uint32_t round)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct file *file = file_peek(inode);
@@ -73,7 +73,8 @@ static void revalidate_some(struct fs *fs)
 void revalidate_open_files(struct fs *fs)
 {
 	struct inode *inode;
-	uint64_t id = 0, round;
+	uint32_t round;
+	uint64_t id = 0;
 
 	if (atomic_load(&fs->skips_opens)) {
 		revalidate_some(fs);

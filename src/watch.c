@@ -100,7 +100,8 @@ static bool is_wanted(const struct fs *fs)
 {
 	const struct options *options = &fs->options;
 
-	return options->watch == WATCH_AUTO &&
+	/* What the layer has of a name, events of BACKING must not have forgotten. */
+	return options->watch == WATCH_AUTO && fs->layer == NULL &&
 	       (options->cache != CACHE_NONE || options->attr_timeout_s > 0 || options->entry_timeout_s > 0);
 }
 

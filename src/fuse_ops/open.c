@@ -26,13 +26,11 @@ static bool honors_fsync(const struct fs *fs)
 }
 
 /*
- * What the kernel may do with the pages it has cached of this file.
- *
  * Where others changed it, the kernel's idea of its size is as old as the pages, and neither OPEN nor a
  * notification can correct that: only attributes in a reply can. The answer ESTALE makes the kernel look the
  * name up again, with attributes, and open once more (do_filp_open(), Linux); nobody else sees it.
  */
-static int set_cache_flags(fuse_req_t req, struct file *file, bool created, int fd, struct fuse_file_info *fi)
+int op_cache_flags(fuse_req_t req, struct file *file, bool created, int fd, struct fuse_file_info *fi)
 {
 	enum cache_verdict verdict;
 
@@ -61,7 +59,7 @@ static int truncate_backing(fuse_req_t req, struct inode *inode, struct file *fi
 	bool failed;
 
 	file_change_begin(file, fd);
-	op_become_writer(req, fd, !request_current()->kill_setid, &creds);
+	op_become_writer(req, fd, !request_current()->kill_setid, 0, &creds);
 	if (ftruncate(fd, 0) < 0)
 		result = -errno;
 	creds_restore(&creds);
@@ -95,7 +93,7 @@ static int open_backing(fuse_req_t req, struct handle *handle, struct file *file
 				      memory_order_relaxed);
 	if (handle->unseen)
 		return 0;
-	return set_cache_flags(req, file, created, use.fd, fi);
+	return op_cache_flags(req, file, created, use.fd, fi);
 }
 
 /* The descriptor that made the file serves its first writes. */

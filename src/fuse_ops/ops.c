@@ -29,18 +29,20 @@ static void decide_opens(struct fs *fs, const struct fuse_conn_info *conn)
 	atomic_store(&fs->skips_opens, fs->options.opens == OPENS_SKIP && can);
 }
 
-static void op_init(void *userdata, struct fuse_conn_info *conn)
+void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct fs *fs = userdata;
 
 	decide_opens(fs, conn);
 	watch_settle(fs, conn->proto_minor);
 
-	want(conn, FUSE_CAP_EXPORT_SUPPORT, true);
+	/* Nodeids of a layer in memory mean nothing to the next daemon; and its locks are nobody else's. */
+	want(conn, FUSE_CAP_EXPORT_SUPPORT, fs->layer == NULL);
 	want(conn, FUSE_CAP_DONT_MASK, true);
 	want(conn, FUSE_CAP_POSIX_ACL, true);
 	/* A forwarded lock would never be released for want of RELEASE and FLUSH. */
-	want(conn, FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS, !atomic_load(&fs->skips_opens));
+	want(conn, FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS,
+	     fs->layer == NULL && !atomic_load(&fs->skips_opens));
 	want(conn, FUSE_CAP_IOCTL_DIR, true);
 	want(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE, false);
 	/* The kernel would drop what it cached whenever mtime moves, for the mount's own writes as well, and
@@ -193,13 +195,21 @@ void op_fill_entry(struct fs *fs, const struct found *found, struct fuse_entry_p
 	op_stat(fs, &found->stx, &ret_entry->attr);
 }
 
-void op_become_writer(fuse_req_t req, int fd, bool keeps, struct creds *ret_creds)
+/* A set-group-id bit without group execution stays where the caller is in the file's group. */
+static bool groups_decide(int fd)
 {
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct stat info;
 
+	return fstat(fd, &info) == 0 && (info.st_mode & (S_ISGID | S_IXGRP)) == S_ISGID;
+}
+
+void op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
 	*ret_creds = (struct creds){0};
-	if (!keeps && fstat(fd, &info) == 0 && (info.st_mode & (S_ISGID | S_IXGRP)) == S_ISGID &&
+	if (!keeps &&
+	    (groups_decide(fd) || (ctx->uid != 0 && reserve_near(&op_fs(req)->reserve, fd, length))) &&
 	    creds_become(op_fs(req), ctx->uid, ctx->gid, 0, request_current(), ret_creds) == 0 &&
 	    ret_creds->changed)
 		return;

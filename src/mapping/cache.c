@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 
 #include "mapping/advice.h"
+#include "mapping/guard.h"
 #include "mapping/lock.h"
 #include "mapping/windows.h"
 
@@ -92,7 +93,8 @@ static bool window_serves(const struct window *window, const struct window_sourc
 {
 	return offset - window->offset < window->length && (!source->shared || window->shared) &&
 	       (source->quiet || !atomic_load_explicit(&window->fresh, memory_order_relaxed)) &&
-	       (!source->store || atomic_load_explicit(&window->storable, memory_order_acquire));
+	       (!source->store || atomic_load_explicit(&window->storable, memory_order_acquire)) &&
+	       (!source->direct || window->sync_tried);
 }
 
 void window_count_inside(struct window *window, uint64_t size)
@@ -119,6 +121,7 @@ static void pin_bytes(struct window *window, const struct window_source *source,
 	ret_pin->window = window;
 	ret_pin->bytes = window->bytes + skip;
 	ret_pin->length = MIN(length, window->length - skip);
+	ret_pin->lasting = window->lasting;
 }
 
 /* Where the window that holds @offset starts and how far it should reach. */
@@ -244,7 +247,7 @@ static int table_insert_locked(struct mapping *mapping, struct window *window, u
  * the page tables can map a whole one.
  */
 static void *map_aligned(const struct window_source *source, uint64_t start, size_t length, int protection,
-			 size_t huge)
+			 int flags, size_t huge)
 {
 	unsigned char *reserved, *bytes;
 	void *mapped;
@@ -252,10 +255,10 @@ static void *map_aligned(const struct window_source *source, uint64_t start, siz
 
 	reserved = mmap(NULL, length + huge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (reserved == MAP_FAILED)
-		return mmap(NULL, length, protection, MAP_SHARED, source->fd, (off_t)start);
+		return mmap(NULL, length, protection, flags, source->fd, (off_t)start);
 	before = (size_t)((start - (uintptr_t)reserved) & (huge - 1));
 	bytes = reserved + before;
-	mapped = mmap(bytes, length, protection, MAP_SHARED | MAP_FIXED, source->fd, (off_t)start);
+	mapped = mmap(bytes, length, protection, flags | MAP_FIXED, source->fd, (off_t)start);
 	if (mapped == MAP_FAILED) {
 		int error = errno;
 
@@ -269,20 +272,34 @@ static void *map_aligned(const struct window_source *source, uint64_t start, siz
 	return mapped;
 }
 
-/* mmap(2), and once more for each window that can be let go when there is no room. */
-static int map_bytes(struct window_cache *cache, const struct window_source *source, uint64_t start,
-		     size_t length, size_t huge, unsigned char **ret_bytes)
+/*
+ * mmap(2) of a reserved window, and once more for each window that can be let go when there is no room, and
+ * without MAP_SYNC where that is refused.
+ */
+static int map_bytes(struct window *window, const struct window_source *source, uint64_t start, size_t length,
+		     size_t huge, struct paging_refusal *ret_refusal)
 {
+	struct window_cache *cache = window->cache;
 	int protection = PROT_READ | (source->store ? PROT_WRITE : 0);
+	int flags = source->direct && guard_can_persist() ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
 
+	if (source->direct && flags == MAP_SHARED)
+		*ret_refusal = (struct paging_refusal){EOPNOTSUPP, CALL_MMAP};
 	for (;;) {
-		void *bytes = huge > 0 ? map_aligned(source, start, length, protection, huge)
-				       : mmap(NULL, length, protection, MAP_SHARED, source->fd, (off_t)start);
+		void *bytes = huge > 0 ? map_aligned(source, start, length, protection, flags, huge)
+				       : mmap(NULL, length, protection, flags, source->fd, (off_t)start);
 		int error = errno;
 
 		if (bytes != MAP_FAILED) {
-			*ret_bytes = bytes;
+			window->bytes = bytes;
+			window->sync_tried = source->direct;
+			window->lasting = flags != MAP_SHARED;
 			return 0;
+		}
+		if (error == EOPNOTSUPP && flags != MAP_SHARED) {
+			flags = MAP_SHARED;
+			*ret_refusal = (struct paging_refusal){error, CALL_MMAP};
+			continue;
 		}
 		if (mapping_errno_find(CALL_MMAP, error)->action != ACTION_EVICT || !window_evict(cache))
 			return -error;
@@ -304,7 +321,7 @@ static int window_map_locked(struct mapping *mapping, const struct window_source
 	result = window_reserve(cache, (size_t)length, &window);
 	if (result < 0)
 		return result;
-	result = map_bytes(cache, source, start, (size_t)length, huge, &window->bytes);
+	result = map_bytes(window, source, start, (size_t)length, huge, ret_refusal);
 	if (result < 0) {
 		window_unreserve(cache, (size_t)length, window);
 		return result;

@@ -59,8 +59,20 @@ conf one /srv/one /mnt/one allow_other,mode=rw,sync=periodic
 printf 'BACKING=/srv/left\nMOUNTPOINT=/mnt/left\n' >"$root/etc/memmapfs-fuse/left.conf"
 conf wrong /srv/one /mnt/left sinc=periodic
 conf absent /srv/absent /mnt/left mode=rw
+conf lossy /srv/left /mnt/left mode=rw,sync_interval=1h
 conf nowhere /srv/one /mnt/nowhere mode=rw
 conf taken /srv/left /mnt/one mode=rw,sinc=periodic
+
+# A disk that takes nothing
+mkdir "$units/memmapfs-fuse@lossy.service.d"
+printf '[Service]\nEnvironment=LD_PRELOAD=/memmapfs-test/fail.so\n' >"$units/memmapfs-fuse@lossy.service.d/fail.conf"
+gcc -shared -fPIC -o "$checks/fail.so" -x c - <<'END'
+#include <errno.h>
+#include <stddef.h>
+int fsync(int fd) { (void)fd; errno = EIO; return -1; }
+int fdatasync(int fd) { return fsync(fd); }
+int msync(void *bytes, size_t length, int flags) { (void)bytes; (void)length; return fsync(flags); }
+END
 
 cat >"$units/needs-service.service" <<'END'
 [Unit]
@@ -248,6 +260,16 @@ stop_unmounts_after_the_last_sync() {
 	equal content last "$(cat /srv/one/last)"
 	equal 'state of the unit that requires it' inactive "$(property needs-service.service ActiveState)"
 }
+stop_reports_a_last_sync_that_failed() {
+	systemctl start memmapfs-fuse@lossy.service
+	echo lost >/mnt/left/lost
+	systemctl stop memmapfs-fuse@lossy.service
+	equal result exit-code "$(property memmapfs-fuse@lossy.service Result)"
+	equal state failed "$(property memmapfs-fuse@lossy.service ActiveState)"
+	equal status 7 "$(property memmapfs-fuse@lossy.service ExecMainStatus)"
+	journalctl --no-pager -u memmapfs-fuse@lossy.service | grep -F "sync '/srv/left/lost' offset 0 length 5: Input/output error"
+	not mounted /mnt/left
+}
 restart_mounts_again() {
 	local pid
 	systemctl start $service
@@ -340,6 +362,7 @@ for name in \
 	everything_works_inside_the_units_limits \
 	a_unit_that_requires_the_service_finds_the_mount \
 	stop_unmounts_after_the_last_sync \
+	stop_reports_a_last_sync_that_failed \
 	restart_mounts_again \
 	unmounting_by_hand_ends_the_service_well \
 	a_killed_daemon_is_replaced_and_no_dead_mount_stays \

@@ -228,18 +228,28 @@ void session_free(struct session *session)
 	free(session);
 }
 
-/* Lifts the kernel's 128 KiB default of this mount's read-ahead; it is a hint, so failure is not told. */
-static void set_readahead(const struct fs *fs, uint64_t dev)
+/* One figure of the mount's device, as the kernel sees it. It is a hint, so failure is not told. */
+static void set_device(uint64_t dev, const char *name, unsigned long long value)
 {
-	char path[64];
+	char path[80];
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", major(dev), minor(dev));
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/%s", major(dev), minor(dev), name);
 	file = fopen(path, "we");
 	if (file == NULL)
 		return;
-	fprintf(file, "%llu\n", (unsigned long long)(fs->options.readahead >> 10));
+	fprintf(file, "%llu\n", value);
 	fclose(file);
+}
+
+static void set_limits(const struct fs *fs, uint64_t dev)
+{
+	/* The kernel's default is 128 KiB. */
+	set_device(dev, "read_ahead_kb", fs->options.readahead >> 10);
+	/* It lets a FUSE mount have a hundredth of what may be dirty, and no more however much there is: stores
+	 * through mappings crawl. What they become is dirty in BACKING, which has limits of its own. */
+	set_device(dev, "strict_limit", 0);
+	set_device(dev, "max_ratio", 100);
 }
 
 static int mounted_device(const struct fs *fs, uint64_t *ret_dev)
@@ -270,7 +280,7 @@ int session_mount(struct session *session)
 	}
 	fcntl(session->fd, F_SETFD, FD_CLOEXEC);
 	atomic_store(&fs->own_dev, dev);
-	set_readahead(fs, dev);
+	set_limits(fs, dev);
 	return 0;
 }
 

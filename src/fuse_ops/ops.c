@@ -27,6 +27,12 @@ static void decide_opens(struct fs *fs, const struct fuse_conn_info *conn)
 	if (fs->options.opens == OPENS_SKIP && !can)
 		log_warning("opens=skip: this kernel tells of every open all the same");
 	atomic_store(&fs->skips_opens, fs->options.opens == OPENS_SKIP && can);
+	/* The kernel then keeps listings, and takes a directory's times for a sign that they are right: of use where
+	 * it trusts them for long, as it asks for names and attributes together only where it has no listing. A
+	 * file system in memory may number entries anew between two requests. */
+	atomic_store(&fs->skips_opendirs, fs->watch != NULL && fs->medium == MEDIUM_DISK &&
+						  fs->options.cache != CACHE_NONE &&
+						  (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT));
 }
 
 void op_init(void *userdata, struct fuse_conn_info *conn)
@@ -44,6 +50,8 @@ void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS,
 	     fs->layer == NULL && !atomic_load(&fs->skips_opens));
 	want(conn, FUSE_CAP_IOCTL_DIR, true);
+	/* Where a symbolic link leads never changes. */
+	want(conn, FUSE_CAP_CACHE_SYMLINKS, true);
 	want(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE, false);
 	/* The kernel would drop what it cached whenever mtime moves, for the mount's own writes as well, and
 	 * with it what another process has written and not sent yet; see file_cache_judge(). */

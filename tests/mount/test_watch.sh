@@ -21,8 +21,15 @@ time.sleep(1.5) # what has just changed is looked at once more after a second
 for n in range(50):
     os.stat(MNT + "/quiet/%d" % n)
 equal(os.path.exists(MNT + "/quiet/none"), False)
+os.symlink("0", MNT + "/quiet/link")
+listing = sorted(os.listdir(MNT + "/quiet"))
+equal(len(listing), 51)
+equal(os.readlink(MNT + "/quiet/link"), "0")
 time.sleep(1.5)
+equal(sorted(os.listdir(MNT + "/quiet")), listing)
 def look(me):
+    equal(sorted(os.listdir(MNT + "/quiet")), listing)
+    equal(os.readlink(MNT + "/quiet/link"), "0")
     for n in range(50):
         os.stat(MNT + "/quiet/%d" % n)
         os.access(MNT + "/quiet/%d" % n, os.R_OK)

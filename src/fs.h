@@ -116,6 +116,7 @@ struct fs {
 
 	pthread_mutex_t dirty_lock;
 	struct inode *dirty;	       /* protected by dirty_lock; each holds a reference */
+	struct inode *batch;	       /* of the loop's: taken off dirty, and about to be synced together */
 	_Atomic int64_t dirty_bytes;   /* in dirty extents */
 	_Atomic int64_t syncing_bytes; /* taken from them, and not on disk yet */
 	_Atomic bool sync_asked;       /* sync_bytes= was passed, and no round has begun since */

@@ -52,7 +52,7 @@ struct loop {
 	uv_timer_t look;
 	uv_timer_t idle;
 	uv_async_t paging;
-	struct job idling, reloading, looking, fetching, settling;
+	struct job idling, reloading, looking, fetching, settling, beginning;
 	struct job pages[2]; /* of the pool's eight threads: reading ahead must not keep a sync waiting */
 	uv_signal_t terminate, interrupt, hangup;
 	uv_async_t stop, end;
@@ -186,14 +186,35 @@ static void say_late(struct loop *loop)
 	loop->late_said = true;
 }
 
-static void start_syncs(struct loop *loop, uint64_t due_by_ms)
+static void start_each(struct loop *loop, struct inode *first)
 {
-	atomic_store(&loop->fs->sync_asked, false);
 	/* The link is read before the inode is handed on: from then on it may be dirty again. */
-	for (struct inode *inode = sync_take(loop->fs, due_by_ms), *next; inode != NULL; inode = next) {
+	for (struct inode *inode = first, *next; inode != NULL; inode = next) {
 		next = inode->dirty_next;
 		start_sync(loop, inode);
 	}
+}
+
+static void batch_begun(struct loop *loop)
+{
+	struct inode *first = loop->fs->batch;
+
+	loop->fs->batch = NULL;
+	start_each(loop, first);
+}
+
+static void start_syncs(struct loop *loop, uint64_t due_by_ms)
+{
+	struct inode *first;
+
+	atomic_store(&loop->fs->sync_asked, false);
+	first = sync_take(loop->fs, due_by_ms);
+	if (loop->beginning.running || !sync_is_batch(first)) {
+		start_each(loop, first);
+		return;
+	}
+	loop->fs->batch = first;
+	job_start(loop, &loop->beginning);
 }
 
 /* What would be overdue at the next tick. The loop's clock is the monotonic one. */
@@ -205,14 +226,6 @@ static void start_round(struct loop *loop)
 static void on_sync_now(uv_async_t *handle)
 {
 	start_syncs(handle->data, SYNC_TAKE_ALL);
-}
-
-static void fetch(struct fs *fs)
-{
-	int result = session_flush_clients(fs->session);
-
-	if (result < 0)
-		log_error("syncfs '%s': %s", fs->mount_path, strerror(-result));
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -271,14 +284,6 @@ static void on_end_signal(uv_signal_t *handle, int number)
 	/* Nobody is left to serve it. */
 	session_detach(fs->session);
 	_exit(EXIT_LOOP);
-}
-
-static void work_off_pages(struct fs *fs)
-{
-	struct inode *inode;
-
-	while ((inode = pager_take(fs)) != NULL)
-		pager_work(fs, inode);
 }
 
 static void on_paging(uv_async_t *handle)
@@ -426,10 +431,11 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	loop->idle.data = loop->paging.data = loop;
 	loop->idling.run = pager_idle;
 	loop->looking.run = revalidate_open_files;
+	loop->beginning = (struct job){.run = sync_begin_batch, .done = batch_begun};
 	loop->settling = (struct job){.run = unopened_settle, .done = settled};
-	loop->fetching = (struct job){.run = fetch, .done = start_round};
+	loop->fetching = (struct job){.run = sync_fetch, .done = start_round};
 	loop->reloading = (struct job){.run = pager_reload, .done = set_timers};
-	loop->pages[0].run = loop->pages[1].run = work_off_pages;
+	loop->pages[0].run = loop->pages[1].run = pager_work_off;
 	uv_timer_init(&loop->uv, &loop->idle);
 	uv_async_init(&loop->uv, &loop->paging, on_paging);
 	loop->sync_now.data = loop;

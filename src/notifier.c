@@ -110,7 +110,7 @@ int notifier_start(struct session *session)
 {
 	int result;
 
-	session->notifying = true;
+	LOCK_SCOPE(&session->queue_lock);
 	result = -pthread_create(&session->notifier, NULL, notifier_run, session);
 	session->notifying = result == 0;
 	return result;

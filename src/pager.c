@@ -276,6 +276,14 @@ void pager_work(struct fs *fs, struct inode *inode)
 	inode_unref(fs, inode);
 }
 
+void pager_work_off(struct fs *fs)
+{
+	struct inode *inode;
+
+	while ((inode = pager_take(fs)) != NULL)
+		pager_work(fs, inode);
+}
+
 void pager_idle(struct fs *fs)
 {
 	const struct mapping_errno *row;

@@ -65,6 +65,9 @@ struct inode *pager_take(struct fs *fs);
 /** pager_work() - do it; the reference is consumed. Blocks: for as long as the disk takes. */
 void pager_work(struct fs *fs, struct inode *inode);
 
+/** pager_work_off() - the same for all that waits. Blocks: likewise. */
+void pager_work_off(struct fs *fs);
+
 /** pager_idle() - deal with windows that nobody touched for as long as their policy says */
 void pager_idle(struct fs *fs);
 

@@ -183,7 +183,7 @@ static bool is_unopenable(int error)
 }
 
 /* All file systems that BACKING consists of. It waits for what others wrote there, too. */
-static int sync_mounts(struct fs *fs)
+int sync_mounts(struct fs *fs)
 {
 	int result = 0, count;
 
@@ -456,56 +456,4 @@ void sync_attributes_changed(struct fs *fs)
 {
 	if (!atomic_load_explicit(&fs->attributes_dirty, memory_order_relaxed))
 		atomic_store_explicit(&fs->attributes_dirty, true, memory_order_relaxed);
-}
-
-/* What nobody kept track of. */
-static int sync_backing(struct fs *fs, bool needed)
-{
-	int result;
-
-	if (fs->read_only || fs->layer != NULL ||
-	    (!needed && !atomic_load(&fs->attributes_dirty) &&
-	     (fs->options.sync == SYNC_PERIODIC || fs->options.sync == SYNC_IMMEDIATE) &&
-	     fs->options.rules == NULL))
-		return 0;
-	result = sync_mounts(fs);
-	if (result < 0)
-		log_error("syncfs '%s': %s", fs->backing_path, strerror(-result));
-	return result;
-}
-
-size_t sync_waiting(struct fs *fs)
-{
-	size_t count = atomic_load(&fs->unsynced);
-
-	LOCK_SCOPE(&fs->dirty_lock);
-	for (const struct inode *inode = fs->dirty; inode != NULL; inode = inode->dirty_next)
-		count++;
-	return count;
-}
-
-int sync_all(struct fs *fs, bool running)
-{
-	struct inode *first = sync_take(fs, SYNC_TAKE_ALL);
-	int result = 0, error;
-	bool put_off;
-
-	for (const struct inode *inode = first; inode != NULL; inode = inode->dirty_next)
-		atomic_fetch_add(&fs->unsynced, 1);
-	for (struct inode *inode = first, *next; inode != NULL; inode = next) {
-		next = inode->dirty_next;
-		error = sync_inode(fs, inode);
-		inode_unref(fs, inode);
-		atomic_fetch_sub(&fs->unsynced, 1);
-		if (error < 0)
-			result = error;
-	}
-	/* What could not be opened is synced with everything else. */
-	pthread_mutex_lock(&fs->dirty_lock);
-	put_off = fs->dirty != NULL;
-	pthread_mutex_unlock(&fs->dirty_lock);
-	error = sync_backing(fs, put_off || running);
-	if (put_off && !atomic_load(&fs->sync_failed))
-		result = 0;
-	return error < 0 ? error : result;
 }

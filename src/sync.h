@@ -92,6 +92,26 @@ int sync_closing(struct fs *fs, struct inode *inode, struct file *file);
  */
 struct inode *sync_take(struct fs *fs, uint64_t due_by_ms);
 
+/** sync_is_batch() - are these, as sync_take() returns them, so many that sync_begin_all() is worth its while? */
+bool sync_is_batch(const struct inode *first);
+
+/**
+ * sync_begin_all() - start the write-back of inodes that are about to be synced one by one
+ * @first: as sync_take() returns them, which they stay
+ *
+ * Blocks: while the disk's queue is full, not for what is written.
+ */
+void sync_begin_all(struct fs *fs, struct inode *first);
+
+/** sync_begin_batch() - the same of fs->batch */
+void sync_begin_batch(struct fs *fs);
+
+/** sync_fetch() - have the kernel hand over what clients stored through mappings; a failure is logged */
+void sync_fetch(struct fs *fs);
+
+/** sync_mounts() - syncfs(2) of BACKING and of what is mounted below it. Return: 0 or the last -errno. */
+int sync_mounts(struct fs *fs);
+
 /**
  * sync_inode() - put what is dirty of an inode onto the disk
  * @inode: taken by sync_take(); the reference stays the caller's. Read dirty_next before

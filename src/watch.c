@@ -60,7 +60,7 @@ struct watch {
 	int mounts_fd;	 /* /proc/self/mountinfo */
 	uint64_t mounts; /* what it said of BACKING; the thread's */
 	pid_t self;
-	bool running; /* main thread, and whoever stops */
+	_Atomic bool running; /* the thread is to be joined, by whoever takes this back first */
 	pthread_t thread;
 	struct again again; /* the thread's */
 	_Atomic uint64_t events;
@@ -261,11 +261,9 @@ struct subject {
 	const char *name;
 };
 
-static void read_subject(const struct fanotify_event_metadata *event, struct subject *ret_subject)
+/* @at is what follows the event's own part, up to @end. Records stand at multiples of four bytes. */
+static void read_subject(const unsigned char *at, const unsigned char *end, struct subject *ret_subject)
 {
-	const unsigned char *at = (const unsigned char *)event + event->metadata_len;
-	const unsigned char *end = (const unsigned char *)event + event->event_len;
-
 	*ret_subject = (struct subject){0};
 	while (at + sizeof(struct fanotify_event_info_header) <= end) {
 		const struct fanotify_event_info_fid *info = (const void *)at;
@@ -289,13 +287,14 @@ static void read_subject(const struct fanotify_event_metadata *event, struct sub
 }
 
 /* Returns whether it concerned the mount. */
-static bool handle_event(struct watch *watch, const struct fanotify_event_metadata *event)
+static bool handle_event(struct watch *watch, const struct fanotify_event_metadata *event,
+			 const unsigned char *bytes)
 {
 	struct fs *fs = watch->fs;
 	struct inode *inode = NULL, *directory = NULL;
 	struct subject subject;
 
-	read_subject(event, &subject);
+	read_subject(bytes + event->metadata_len, bytes + event->event_len, &subject);
 	if ((event->mask & NAME_EVENTS) && subject.directory != NULL && subject.name != NULL)
 		directory = find(watch, subject.directory);
 	if ((event->mask & (FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB)) && subject.object != NULL)
@@ -343,14 +342,18 @@ static bool read_events(struct watch *watch)
 	ssize_t got;
 
 	for (; reads < READS_MAX && (got = read(watch->fd, watch->buffer, EVENTS_SIZE)) > 0; reads++) {
-		const struct fanotify_event_metadata *event = (const void *)watch->buffer;
+		struct fanotify_event_metadata event;
 
-		for (; FAN_EVENT_OK(event, got); event = FAN_EVENT_NEXT(event, got)) {
-			if (event->mask & FAN_Q_OVERFLOW) {
+		for (const unsigned char *at = watch->buffer; got >= (ssize_t)sizeof(event);
+		     at += event.event_len, got -= event.event_len) {
+			memcpy(&event, at, sizeof(event));
+			if (event.event_len < sizeof(event) || event.event_len > got)
+				break;
+			if (event.mask & FAN_Q_OVERFLOW) {
 				handle_overflow(watch);
 				concerned = true;
-			} else if (event->pid != watch->self) {
-				concerned |= handle_event(watch, event);
+			} else if (event.pid != watch->self) {
+				concerned |= handle_event(watch, &event, at);
 			}
 		}
 	}
@@ -446,7 +449,7 @@ int watch_start(struct fs *fs)
 	if (watch == NULL)
 		return 0;
 	result = -pthread_create(&watch->thread, NULL, watch_run, watch);
-	watch->running = result == 0;
+	atomic_store(&watch->running, result == 0);
 	return result;
 }
 
@@ -455,12 +458,12 @@ void watch_stop(struct fs *fs)
 	struct watch *watch = fs->watch;
 	uint64_t one = 1;
 
-	if (watch == NULL || !watch->running)
+	/* Main and the thread that unmounts may both come here: one of them joins, and main waits for the other. */
+	if (watch == NULL || !atomic_exchange(&watch->running, false))
 		return;
 	if (write(watch->stop_fd, &one, sizeof(one)) < 0)
 		log_error("eventfd: %s", strerror(errno));
 	pthread_join(watch->thread, NULL);
-	watch->running = false;
 }
 
 void watch_close(struct fs *fs)

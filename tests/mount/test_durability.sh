@@ -195,3 +195,26 @@ equal(state("a.slow"), 1000)
 equal(statistics()["sync"]["msyncs"], before + 2)
 PY
 stop_mount
+
+if image ext4 300M -E lazy_itable_init=0,lazy_journal_init=0; then
+	use_image_as_backing
+	mkdir "$WORK/many"
+	start_mount_at "$BACKING" "$WORK/many" sync=periodic,sync_interval=1s
+	check 'a round of many small files does not write the journal for each of them' py <<'PY'
+def written():
+    device = os.stat(BACKING).st_dev
+    with open("/sys/dev/block/%d:%d/stat" % (os.major(device), os.minor(device))) as file:
+        return int(file.read().split()[6]) * 512
+os.sync()
+before = written()
+for n in range(1500):
+    write_file(MNT + "/%d" % n, b"x" * 8192)
+wait_until(40, lambda: statistics()["sync"]["dirty_bytes"] == 0)
+print("%d bytes written for %d" % (written() - before, 1500 * 8192))
+equal(written() - before < 1500 * 8192 * 1.5, True, "bytes on disk")
+PY
+	stop_mount
+	drop_image
+else
+	skip_check 'a round of many small files does not write the journal for each of them' "$IMAGE_ERROR"
+fi

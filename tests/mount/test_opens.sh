@@ -235,7 +235,9 @@ for n in range(20):
 PY
 stop_mount
 
-if command -v strace >/dev/null; then
+if sanitized; then
+	skip_check 'a failed sync is told by one fsync' 'the leak detector does not work under strace'
+elif command -v strace >/dev/null; then
 	# Each thread's first sync fails: the one of the tick, and the worker's.
 	LAUNCH=(strace -f -qq -o "$WORK/trace" -e 'trace=fdatasync,fsync,msync'
 		-e 'inject=fdatasync,fsync,msync:error=EIO:when=1')

@@ -331,27 +331,6 @@ int inode_fd(struct fs *fs, struct inode *inode, enum fd_kind kind, struct fd_us
 	return 0;
 }
 
-int inode_hold(struct fs *fs, struct inode *inode)
-{
-	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
-	int fd;
-
-	if (fd_slot_use(&fs->fds, &inode->slots[FD_PATH], &use))
-		return 0;
-	fd = inode_open(fs, inode, O_PATH);
-	if (fd < 0)
-		return fd;
-	fd_slot_fill(&fs->fds, &inode->slots[FD_PATH], inode, FD_PATH, fd, &use);
-	return 0;
-}
-
-int inode_keep(struct fs *fs, struct inode *inode)
-{
-	atomic_store(&inode->sticky, true);
-	/* The path descriptor itself: one for reading or writing goes when nobody reads or writes. */
-	return inode_hold(fs, inode);
-}
-
 static struct inode *find_key_locked(struct inode_shard *shard, const struct identity_key *key)
 {
 	struct inode probe = {.key = *key};

@@ -243,3 +243,24 @@ char *inode_name(struct fs *fs, struct inode *inode)
 	snprintf(path, PATH_MAX, "inode %llu", (unsigned long long)inode->key.ino);
 	return path;
 }
+
+int inode_hold(struct fs *fs, struct inode *inode)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	int fd;
+
+	if (fd_slot_use(&fs->fds, &inode->slots[FD_PATH], &use))
+		return 0;
+	fd = inode_open(fs, inode, O_PATH);
+	if (fd < 0)
+		return fd;
+	fd_slot_fill(&fs->fds, &inode->slots[FD_PATH], inode, FD_PATH, fd, &use);
+	return 0;
+}
+
+int inode_keep(struct fs *fs, struct inode *inode)
+{
+	atomic_store(&inode->sticky, true);
+	/* The path descriptor itself: one for reading or writing goes when nobody reads or writes. */
+	return inode_hold(fs, inode);
+}

@@ -34,7 +34,7 @@ while read -r name values; do
 	offered 'memmapfs-fuse -o ' "$name"
 	offered 'memmapfs-fuse /a /b -o ro,' "ro,$name"
 	for value in $values; do
-		offered "memmapfs-fuse -o ${name:0:3}" "$name"
+		offered "memmapfs-fuse -o ${name:0:2}" "$name"
 		offered "memmapfs-fuse -o ${name}${value:0:1}" "$value"
 		offered "memmapfs-fuse -o ro,${name}" "$value"
 	done

@@ -191,13 +191,4 @@ void mapping_resized(struct mapping *mapping, uint64_t size);
  */
 void mapping_usage(struct mapping *mapping, size_t *ret_windows, uint64_t *ret_inside);
 
-/**
- * mapping_resident() - bytes of the file's windows that are in memory
- * @size: of the file; bytes past it do not count
- *
- * Locks:  none across mincore(2); each window is pinned meanwhile.
- * Return: bytes, rounded to pages. See: mincore(2)
- */
-uint64_t mapping_resident(struct mapping *mapping, uint64_t size);
-
 #endif

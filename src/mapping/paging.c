@@ -15,6 +15,7 @@
 
 #include "mapping/guard.h"
 #include "mapping/lock.h"
+#include "mapping/residency.h"
 #include "mapping/windows.h"
 
 /* What is read at a time, and how far the reading runs ahead of the waiting. */
@@ -268,6 +269,33 @@ void mapping_touch(const struct window_pin *pin)
 	unsigned char byte;
 
 	(void)guarded_copy(&byte, pin->bytes, 1);
+}
+
+int mapping_resident(struct mapping *mapping, int fd, uint64_t size, uint64_t *ret_resident)
+{
+	uint64_t resident = 0;
+	size_t slot = 0;
+	int result = 0;
+
+	while (result == 0) {
+		struct residency residency = {0};
+		struct window_pin pin = {0};
+
+		pthread_mutex_lock(&mapping->lock);
+		pin.window = mapping_next_locked(mapping, &slot);
+		pthread_mutex_unlock(&mapping->lock);
+		if (pin.window == NULL)
+			break;
+		if (size > pin.window->offset)
+			result = residency_count(fd, pin.window->offset,
+						 MIN(size - pin.window->offset, pin.window->length),
+						 &residency);
+		resident += residency.cached;
+		window_unpin(&pin);
+	}
+	if (result == 0)
+		*ret_resident = resident;
+	return result;
 }
 
 /* Adds what one block of smaps says is mapped by huge pages. */

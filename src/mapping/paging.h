@@ -72,6 +72,16 @@ void mapping_touch(const struct window_pin *pin);
 size_t window_cache_idle(struct window_cache *cache, uint64_t now_ms, int *ret_refused);
 
 /**
+ * mapping_resident() - bytes of the file's windows that are in memory
+ * @fd:   the file, open for reading; borrowed
+ * @size: of the file; bytes past it do not count
+ *
+ * Locks:  mapping->lock, for a moment; each window is pinned while the kernel is asked.
+ * Return: 0 with bytes rounded to pages, or as residency_count().
+ */
+int mapping_resident(struct mapping *mapping, int fd, uint64_t size, uint64_t *ret_resident);
+
+/**
  * mapping_huge_bytes() - bytes of the file's windows that are mapped by huge pages
  *
  * From /proc/self/smaps: slow. Return: 0 or -errno of reading that.

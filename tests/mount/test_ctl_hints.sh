@@ -163,6 +163,28 @@ else
 fi
 
 stop_mount
+
+if user_mounts_work; then
+	chmod 755 "$BACKING"
+	chmod 644 "$BACKING/tree/one"
+	user_mnt=$(mktemp -d "$WORK/mnt.XXXXXX")
+	chown 65534:65534 "$user_mnt"
+	LAUNCH=(setpriv --reuid=65534 --regid=65534 --clear-groups --)
+	ORDINARY_USER=1 start_mount_at "$BACKING" "$user_mnt" sync=periodic
+	LAUNCH=()
+
+	untold_residency_is_no_failure() {
+		cold "$BACKING/tree/one"
+		as 65534 "$CTL" preload "$MNT/tree/one"
+		py <<<'equal(set(resident_pages(BACKING + "/tree/one")), {1})'
+		as 65534 "$CTL" explain "$MNT/tree/one"
+	}
+	check 'a daemon that the kernel tells nothing of residency preloads all the same' untold_residency_is_no_failure
+	stop_mount
+else
+	skip_check 'a daemon that the kernel tells nothing of residency preloads all the same' "$USER_MOUNTS_ERROR"
+fi
+
 start_mount_at "$BACKING" "$MNT" mode=ro
 
 read_only_mounts_take_hints() {

@@ -13,7 +13,7 @@
 #include "mapping/guard.h"
 #include "mapping/lock.h"
 #include "mapping/paging.h"
-#include "mapping/resident.h"
+#include "mapping/residency.h"
 
 #define PAGES 64
 
@@ -109,16 +109,16 @@ static bool has_flag(const unsigned char *address, const char *flag)
 
 static uint64_t resident(void)
 {
-	uint64_t bytes = 0;
+	struct residency residency;
 
-	ck_assert_int_eq(resident_bytes(file, 0, size, &bytes), 0);
-	return bytes;
+	ck_assert_int_eq(residency_count(file, 0, size, &residency), 0);
+	return residency.cached;
 }
 
 static void drop(void)
 {
 	mapping_drop(&mapping, false);
-	resident_drop(file, 0, size);
+	residency_drop(file, 0, size);
 }
 
 /* Each window gets the advice as it is mapped. */

@@ -23,6 +23,8 @@
 
 static bool stores_to_windows(const struct open_file *open)
 {
+	if (open->fs->medium == MEDIUM_HUGE_PAGES)
+		return true;
 	switch (file_policy(open->file)->writes) {
 	case WRITES_PWRITE:
 		return false;
@@ -63,17 +65,31 @@ static bool loses_privileges(int fd, const struct stat *info)
 	return (info->st_mode & 0111) && fgetxattr(fd, "security.capability", NULL, 0) >= 0;
 }
 
-/* Stores what lies inside the file; returns how many bytes that were. The rest is for pwrite(2). */
+/* As write(2) does. hugetlbfs keeps no capabilities. */
+static int drop_privileges(int fd, const struct stat *info)
+{
+	mode_t gone = S_ISUID | (info->st_mode & S_IXGRP ? S_ISGID : 0);
+
+	return fchmod(fd, info->st_mode & 07777 & ~gone) < 0 ? -errno : 0;
+}
+
+/*
+ * Stores what lies inside the file; returns how many bytes that were. The rest is for pwrite(2), where there is
+ * one; *@ret_error, positive, says what stopped before that.
+ */
 static size_t write_by_windows(const struct open_file *open, int fd, const char *data, size_t size,
-			       uint64_t offset)
+			       uint64_t offset, int *ret_error)
 {
 	struct window_source source = {.fd = fd, .writable = true, .growing = true, .store = true};
 	struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
 	struct stat info;
 	size_t done = 0, inside;
 
-	if (atomic_load(&open->inode->write_only) || fstat(fd, &info) < 0 ||
-	    offset >= (uint64_t)info.st_size || loses_privileges(fd, &info))
+	*ret_error = EINVAL;
+	if (atomic_load(&open->inode->write_only) || fstat(fd, &info) < 0 || offset >= (uint64_t)info.st_size)
+		return 0;
+	if (loses_privileges(fd, &info) &&
+	    (open->fs->medium != MEDIUM_HUGE_PAGES || drop_privileges(fd, &info) < 0))
 		return 0;
 	source.size = (uint64_t)info.st_size;
 	inside = MIN(size, (uint64_t)info.st_size - offset);
@@ -81,14 +97,18 @@ static size_t write_by_windows(const struct open_file *open, int fd, const char 
 		struct window_pin pin = {0};
 		int result = mapping_pin(&open->file->mapping, &source, offset + done, inside - done, &pin);
 
-		if (result < 0)
+		if (result < 0) {
+			*ret_error = -result;
 			break;
+		}
 		result = guarded_copy(pin.bytes, data + done, pin.length);
 		if (result == 0)
 			done += pin.length;
 		window_unpin(&pin);
-		if (result < 0)
+		if (result < 0) {
+			*ret_error = ENOSPC;
 			break;
+		}
 	}
 	/* Truncated meanwhile: what was stored past the end is gone and has to be written, which extends
 	 * the file again, as a write that comes after the truncation does. */
@@ -97,6 +117,19 @@ static size_t write_by_windows(const struct open_file *open, int fd, const char 
 	if (done > 0 && futimens(fd, now) < 0)
 		log_debug("futimens: a store moved no mtime");
 	return done;
+}
+
+/* hugetlbfs has no write(2) for what windows cannot do: neither for a store that fails nor past the end. */
+static ssize_t refuse_rest(const struct open_file *open, int error)
+{
+	if (error == EINVAL && !atomic_exchange(&open->fs->extend_said, true)) {
+		CLEANUP(free_pointer) char *name = inode_name(open->fs, open->inode);
+
+		log_warning("write '%s': a write extends no file of hugetlbfs, which has them in whole huge "
+			    "pages; ftruncate(2) does",
+			    name == NULL ? "?" : name);
+	}
+	return -error;
 }
 
 static void count_failure(const struct open_file *open, ssize_t error)
@@ -114,6 +147,7 @@ static ssize_t write_file(fuse_req_t req, const struct open_file *open, const ch
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	int flags = call_flags(open->fs, fi);
 	bool stores = stores_to_windows(open) && flags == 0;
+	int error = EINVAL;
 	size_t done = 0;
 	ssize_t rest = 0;
 	int result = inode_fd(open->fs, open->inode, FD_WRITE, &use);
@@ -123,8 +157,10 @@ static ssize_t write_file(fuse_req_t req, const struct open_file *open, const ch
 	op_become_writer(req, use.fd, !request_current()->kill_setid, &creds);
 	file_change_begin(open->file, use.fd);
 	if (stores)
-		done = write_by_windows(open, use.fd, data, size, offset);
-	if (done < size) {
+		done = write_by_windows(open, use.fd, data, size, offset, &error);
+	if (done < size && open->fs->medium == MEDIUM_HUGE_PAGES) {
+		rest = refuse_rest(open, error);
+	} else if (done < size) {
 		fs_count(open->fs, IO_WRITE_FALLBACKS, stores);
 		rest = write_by_call(use.fd, data + done, size - done, offset + done, flags);
 	}

@@ -125,19 +125,20 @@ static void pin_bytes(struct window *window, const struct window_source *source,
 static void window_span(const struct window_cache *cache, const struct window_source *source, uint64_t offset,
 			uint64_t *ret_start, uint64_t *ret_length)
 {
-	uint64_t end = page_round_up(MAX(source->size, offset + 1));
+	uint64_t unit = cache->unit, end = (MAX(source->size, offset + 1) + unit - 1) & ~(unit - 1);
+	bool growing = source->growing && unit == page_size();
 
 	if (cache->window_size == UINT64_MAX) {
 		*ret_start = 0;
 		*ret_length = end;
 		/* Room to grow into: an eighth, at least a mebibyte, so that remaps stay rare. */
-		if (source->growing)
+		if (growing)
 			*ret_length = page_round_up(end + MAX(end / 8, UINT64_C(1) << 20));
 		return;
 	}
 	*ret_start = offset - offset % cache->window_size;
 	*ret_length = cache->window_size;
-	if (!source->growing && end < *ret_start + cache->window_size)
+	if (!growing && end < *ret_start + cache->window_size)
 		*ret_length = end - *ret_start;
 }
 
@@ -269,15 +270,41 @@ static void *map_aligned(const struct window_source *source, uint64_t start, siz
 	return mapped;
 }
 
+/*
+ * hugetlbfs moves a file's end to that of a mapping that can be written, if the file has become shorter meanwhile:
+ * only mmap(2) does that, and not mprotect(2).
+ */
+static void *map_huge_pages(const struct window_source *source, uint64_t start, size_t length)
+{
+	void *bytes = mmap(NULL, length, PROT_READ, MAP_SHARED | MAP_NORESERVE, source->fd, (off_t)start);
+
+	if (bytes != MAP_FAILED && source->store && mprotect(bytes, length, PROT_READ | PROT_WRITE) < 0) {
+		int error = errno;
+
+		munmap(bytes, length);
+		errno = error;
+		return MAP_FAILED;
+	}
+	return bytes;
+}
+
+static void *map_once(const struct window_cache *cache, const struct window_source *source, uint64_t start,
+		      size_t length, size_t huge)
+{
+	int protection = PROT_READ | (source->store ? PROT_WRITE : 0);
+
+	if (cache->unit > page_size())
+		return map_huge_pages(source, start, length);
+	return huge > 0 ? map_aligned(source, start, length, protection, huge)
+			: mmap(NULL, length, protection, MAP_SHARED, source->fd, (off_t)start);
+}
+
 /* mmap(2), and once more for each window that can be let go when there is no room. */
 static int map_bytes(struct window_cache *cache, const struct window_source *source, uint64_t start,
 		     size_t length, size_t huge, unsigned char **ret_bytes)
 {
-	int protection = PROT_READ | (source->store ? PROT_WRITE : 0);
-
 	for (;;) {
-		void *bytes = huge > 0 ? map_aligned(source, start, length, protection, huge)
-				       : mmap(NULL, length, protection, MAP_SHARED, source->fd, (off_t)start);
+		void *bytes = map_once(cache, source, start, length, huge);
 		int error = errno;
 
 		if (bytes != MAP_FAILED) {

@@ -78,10 +78,11 @@ enum window_counter { WINDOW_HITS, WINDOW_MISSES, WINDOW_EVICTIONS, WINDOW_COUNT
 
 struct window_cache {
 	/* constant after window_cache_init() */
-	uint64_t window_size;	   /* bytes, or UINT64_MAX to map each file whole */
-	uint64_t max_mapped;	   /* bytes of address space; 0 for no limit */
-	size_t max_windows;	   /* half of vm.max_map_count */
-	size_t huge_size;	   /* bytes of a huge page; 0 where there are none */
+	uint64_t window_size; /* bytes, or UINT64_MAX to map each file whole */
+	uint64_t max_mapped;  /* bytes of address space; 0 for no limit */
+	size_t max_windows;   /* half of vm.max_map_count */
+	size_t huge_size;     /* bytes of a huge page; 0 where there are none */
+	uint64_t unit;	      /* mappings begin and end at multiples of it; see window_cache_set_unit() */
 	struct window_hooks hooks; /* each NULL where nobody wants to know; set before the first mapping */
 
 	pthread_mutex_t lock;
@@ -141,6 +142,18 @@ struct window_pin {
  * See: Documentation/admin-guide/sysctl/vm.rst (max_map_count)
  */
 int window_cache_init(struct window_cache *cache, uint64_t window_size, uint64_t max_mapped);
+
+/**
+ * window_cache_set_unit() - the files are on hugetlbfs, whose pages are @unit bytes each
+ * @unit: a power of two above the page size
+ *
+ * Windows then begin and end with such pages, the window size being rounded up, and never reach past the
+ * file's end, since a mapping that can be written would move that there. They reserve no pages: a store
+ * into a hole fails when there is none left.
+ *
+ * Before the first mapping.
+ */
+void window_cache_set_unit(struct window_cache *cache, uint64_t unit);
 
 /** window_cache_fini() - release everything; every mapping is finished, nothing is pinned */
 void window_cache_fini(struct window_cache *cache);

@@ -98,7 +98,7 @@ static int count_by_mincore(int fd, uint64_t offset, uint64_t length, struct res
 	return 0;
 }
 
-/* What hugetlbfs has allocated is in memory and stays there; which part of a file that is nobody tells. */
+/* What hugetlbfs has allocated is in memory and stays there; of a file with holes nobody tells which part. */
 static int count_huge_pages(int fd, uint64_t offset, uint64_t length, struct residency *ret_residency)
 {
 	struct statfs fs;
@@ -106,9 +106,16 @@ static int count_huge_pages(int fd, uint64_t offset, uint64_t length, struct res
 
 	if (fstatfs(fd, &fs) < 0 || fstat(fd, &info) < 0)
 		return -errno;
-	if (fs.f_type != HUGETLBFS_MAGIC || offset > 0 || length < (uint64_t)info.st_size)
+	if (fs.f_type != HUGETLBFS_MAGIC)
 		return -EOPNOTSUPP;
-	ret_residency->cached = (uint64_t)info.st_blocks * 512;
+	if (info.st_blocks == 0 || (offset == 0 && length >= (uint64_t)info.st_size)) {
+		ret_residency->cached = (uint64_t)info.st_blocks * 512;
+		return 0;
+	}
+	if ((uint64_t)info.st_blocks * 512 < (uint64_t)info.st_size)
+		return -EOPNOTSUPP;
+	length = MIN(length, (uint64_t)info.st_size - MIN(offset, (uint64_t)info.st_size));
+	ret_residency->cached = page_round_up(length);
 	return 0;
 }
 

@@ -28,7 +28,7 @@ struct residency {
  *
  * Return: 0, or
  *   -EPERM       the kernel does not tell this process, which neither owns the file nor may write it
- *   -EOPNOTSUPP  this file system has no answer (hugetlbfs, of less than the whole file)
+ *   -EOPNOTSUPP  this file system has no answer (hugetlbfs, of a part of a file with holes)
  *   -errno of mmap(2) or mincore(2)
  *
  * See: cachestat(2), mincore(2)

@@ -9,9 +9,13 @@ POOL=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
 [ -w "$POOL" ] || skip 'no huge pages of 2 MiB here'
 before=$(cat "$POOL")
 give_back() {
+	local status=$?
+	set +e
 	echo "$before" >"$POOL"
+	(exit "$status")
+	finish
 }
-trap 'finish_status=$?; give_back; (exit "$finish_status"); finish' EXIT
+trap give_back EXIT
 echo $((before + PAGES)) >"$POOL"
 [ "$(cat "$POOL")" -ge $((before + PAGES)) ] || skip "no $PAGES huge pages can be had here"
 IMAGE=$(mktemp -d "$WORK/fs.XXXXXX")

@@ -162,10 +162,11 @@ static const char *string_of(const json_t *object, const char *key)
 
 static void print_explanation(const char *path, const json_t *answer, const json_t *figures)
 {
+	CLEANUP(free_pointer) char *shown = text_fit(path, SIZE_MAX);
 	const char *name;
 	const json_t *option;
 
-	printf("%s\n", path);
+	printf("%s\n", shown == NULL ? "?" : shown);
 	json_object_foreach(json_object_get(answer, "policy"), name, option)
 		printf("  %-18s %-16s %s\n", name, string_of(option, "value"), string_of(option, "from"));
 	print_figures(figures);

@@ -115,14 +115,28 @@ int advice_wants_huge(const struct mapping *mapping)
 	return paging != NULL && paging->huge_pages ? 1 : -1;
 }
 
+uint64_t past_hole(int fd, uint64_t at, uint64_t end)
+{
+	uint64_t data = at < end ? page_round_down(data_after(fd, at, end)) : end;
+
+	return data > at && data - at > LONG_HOLE ? data : MIN(at, end);
+}
+
 int read_ahead(int fd, uint64_t offset, uint64_t length, const struct mapping_stop *stop)
 {
-	for (uint64_t done = 0; done < length; done += READ_AHEAD) {
-		if (done % STEP == 0 && stop_asked(stop))
-			return -EINTR;
+	uint64_t end = offset + length, look = offset;
+
+	for (uint64_t at = offset; at < end; at += READ_AHEAD) {
+		if (at >= look) {
+			if (stop_asked(stop))
+				return -EINTR;
+			at = past_hole(fd, at, end);
+			look = at + STEP;
+		}
 		/* What madvise(MADV_WILLNEED) of a file mapping does, without a mapping. */
-		(void)posix_fadvise(fd, (off_t)(offset + done), (off_t)MIN(READ_AHEAD, length - done),
-				    POSIX_FADV_WILLNEED);
+		if (at < end)
+			(void)posix_fadvise(fd, (off_t)at, (off_t)MIN(READ_AHEAD, end - at),
+					    POSIX_FADV_WILLNEED);
 	}
 	return 0;
 }

@@ -55,6 +55,14 @@ int mapping_work(struct mapping *mapping, const struct window_source *source,
 int mapping_preload(struct mapping *mapping, const struct window_source *source, uint64_t offset,
 		    uint64_t length, const struct mapping_stop *stop);
 
+/**
+ * file_preload() - mapping_preload() of a file without windows
+ * @fd: open for reading; borrowed
+ *
+ * Return: 0, -EINTR when stopped, -EFAULT where a page cannot appear, or -errno of mmap(2).
+ */
+int file_preload(int fd, uint64_t offset, uint64_t length, const struct mapping_stop *stop);
+
 /** mapping_touch() - have the first pinned page mapped, as reading it would; a fault is nobody's business */
 void mapping_touch(const struct window_pin *pin);
 

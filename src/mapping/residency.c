@@ -70,14 +70,13 @@ static int ask_mincore(int fd, uint64_t offset, size_t pages, unsigned char *ret
 	return result;
 }
 
-/* mincore(2) looks for each page: a hole of a petabyte is passed over. Pages that are cached there are not seen. */
-static uint64_t skip_hole(int fd, uint64_t at, uint64_t end)
+uint64_t data_after(int fd, uint64_t at, uint64_t end)
 {
 	off_t data = lseek(fd, (off_t)at, SEEK_DATA);
 
 	if (data < 0)
 		return errno == ENXIO ? end : at;
-	return MIN(MAX(page_round_down((uint64_t)data), at), end);
+	return MIN((uint64_t)data, end);
 }
 
 static int count_by_mincore(int fd, uint64_t offset, uint64_t length, struct residency *ret_residency)
@@ -85,7 +84,8 @@ static int count_by_mincore(int fd, uint64_t offset, uint64_t length, struct res
 	unsigned char vector[CHUNK_PAGES];
 	uint64_t end = page_round_up(offset + length);
 
-	while ((offset = skip_hole(fd, offset, end)) < end) {
+	/* mincore(2) looks for each page: a hole of a petabyte is passed over, with what is cached in it. */
+	while ((offset = page_round_down(data_after(fd, offset, end))) < end) {
 		size_t pages = (size_t)MIN((end - offset) / page_size(), CHUNK_PAGES);
 		int result = ask_mincore(fd, offset, pages, vector);
 
@@ -173,7 +173,7 @@ static int skip_uncached(int fd, uint64_t *at, uint64_t end, const struct mappin
 		int result = stop_asked(stop) ? -EINTR : ask_cachestat(fd, *at, length, &found);
 
 		if (result == -ENOSYS)
-			*at = skip_hole(fd, *at, end);
+			*at = page_round_down(data_after(fd, *at, end));
 		if (result < 0)
 			return result == -ENOSYS ? 0 : result;
 		if (found.cached > 0 && length <= chunk)

@@ -13,6 +13,9 @@
 
 #include "mapping/cache.h"
 
+/* Holes longer than this are not preloaded: those of a disk image would fill the memory with zeros. */
+#define LONG_HOLE (UINT64_C(64) << 20)
+
 /* Bytes, in whole pages. */
 struct residency {
 	uint64_t cached;

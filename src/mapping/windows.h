@@ -97,6 +97,12 @@ void locks_clear_locked(struct mapping *mapping);
  */
 int populate(unsigned char *bytes, size_t length, const struct mapping_stop *stop);
 
+/** data_after() - where the file has data from @at on; @at itself where nobody knows of holes, @end at most */
+uint64_t data_after(int fd, uint64_t at, uint64_t end);
+
+/** past_hole() - as data_after(), of holes that are too long to be read; else @at, or @end if that is less */
+uint64_t past_hole(int fd, uint64_t at, uint64_t end);
+
 /** read_ahead() - have the kernel begin to read; returns when it has, or when stopped: then -EINTR */
 int read_ahead(int fd, uint64_t offset, uint64_t length, const struct mapping_stop *stop);
 

@@ -116,6 +116,29 @@ sync_reaches_the_disk() {
 }
 check 'sync syncs a file, or the mount, at once' sync_reaches_the_disk
 
+holes_are_not_read() {
+	truncate -s 8T "$BACKING/tree/sparse"
+	printf data | dd of="$BACKING/tree/sparse" bs=1M seek=1M conv=notrunc status=none
+	timeout 10 "$CTL" preload "$MNT/tree/sparse"
+	timeout 10 "$CTL" map "$MNT/tree/sparse" | grep -q '^8.0 TiB'
+	[ "$(map_says resident "$MNT/tree/sparse")" -le $((64 << 20)) ]
+	ctl evict "$MNT/tree/sparse"
+	timeout 10 setfattr -n user.memmapfs.preload -v now "$MNT/tree/sparse"
+	[ "$(map_says resident "$MNT/tree/sparse")" -ge 4096 ]
+	[ "$(map_says resident "$MNT/tree/sparse")" -le $((64 << 20)) ]
+	rm "$BACKING/tree/sparse"
+}
+check 'preload leaves out what a sparse file has not got' holes_are_not_read
+
+names_are_shown_without_control_characters() {
+	local name=$MNT/tree/$'new\nline'
+	echo x >"$name"
+	ctl explain "$name" | head -n 1 | grep -qF 'new?line'
+	ctl map "$name" | head -n 1 | grep -qF 'new?line'
+	rm "$name"
+}
+check 'names are shown without control characters' names_are_shown_without_control_characters
+
 users_may_what_their_rights_say() {
 	chown 65534 "$BACKING/tree/below/two"
 	chmod 644 "$BACKING/tree/one" "$BACKING/tree/below/two"

@@ -42,7 +42,8 @@ share=$(find "$root/usr" -path '*/doc/memmapfs-fuse/examples' -print -quit)
 units=$root/etc/systemd/system
 checks=$root/memmapfs-test
 mkdir -p "$checks" "$root/etc/memmapfs-fuse" "$root/srv/one" "$root/mnt/one" "$root/srv/example" \
-	"$root/mnt/example" "$root/srv/tab" "$root/mnt/tab" "$root/srv/left" "$root/mnt/left"
+	"$root/mnt/example" "$root/srv/tab" "$root/mnt/tab" "$root/srv/left" "$root/mnt/left" \
+	"$root/srv/failing" "$root/mnt/failing" "$units/memmapfs-fuse@failing.service.d"
 
 # The example files as they are, on the directories that they name.
 cp "$share/mnt-example.mount" "$share/mnt-example.automount" "$units"
@@ -60,8 +61,12 @@ printf 'BACKING=/srv/left\nMOUNTPOINT=/mnt/left\n' >"$root/etc/memmapfs-fuse/lef
 conf wrong /srv/one /mnt/left sinc=periodic
 conf absent /srv/absent /mnt/left mode=rw
 conf nowhere /srv/one /mnt/nowhere mode=rw
+conf failing /srv/failing /mnt/failing mode=rw,sync=periodic,sync_interval=1h
 conf taken /srv/left /mnt/one mode=rw,sinc=periodic
 
+# No call that puts anything on disk works for this one.
+printf '[Service]\nSystemCallErrorNumber=EIO\nSystemCallFilter=~msync fsync fdatasync syncfs sync_file_range\n' \
+	>"$units/memmapfs-fuse@failing.service.d/fail.conf"
 cat >"$units/needs-service.service" <<'END'
 [Unit]
 Requires=memmapfs-fuse@one.service
@@ -288,6 +293,19 @@ a_missing_backing_directory_is_named_in_the_journal() {
 a_missing_mount_point_is_named_in_the_journal() {
 	refused memmapfs-fuse@nowhere.service '/mnt/nowhere.*No such file or directory'
 }
+a_stop_whose_last_sync_fails_is_a_failure_with_the_reason() {
+	local failing=memmapfs-fuse@failing.service
+	systemctl start $failing
+	echo lost >/mnt/failing/file
+	systemctl stop $failing || true
+	equal state failed "$(property $failing ActiveState)"
+	equal result exit-code "$(property $failing Result)"
+	equal status 7 "$(property $failing ExecMainStatus)"
+	equal restarts 0 "$(property $failing NRestarts)"
+	not mounted /mnt/failing
+	journalctl --sync
+	journalctl --no-pager --unit=$failing --output=cat | grep -E "sync '/srv/failing/file'.*Input/output error"
+}
 a_missing_configuration_is_named_in_the_journal() {
 	refused memmapfs-fuse@unwritten.service 'No such file or directory'
 }
@@ -347,6 +365,7 @@ for name in \
 	a_missing_backing_directory_is_named_in_the_journal \
 	a_missing_mount_point_is_named_in_the_journal \
 	a_missing_configuration_is_named_in_the_journal \
+	a_stop_whose_last_sync_fails_is_a_failure_with_the_reason \
 	a_failed_start_leaves_the_mount_of_another_alone \
 	the_example_configuration_works_as_it_is \
 	RequiresMountsFor_starts_the_mount_unit_first \

@@ -247,6 +247,21 @@ START_TEST(preload_is_for_whoever_wants_the_bytes)
 }
 END_TEST
 
+/* All of a range that lies inside the file, with no window for it. */
+START_TEST(a_file_without_windows_is_preloaded)
+{
+	drop();
+	advice_give_descriptor(file, ADVICE_RANDOM);
+	ck_assert_int_eq(file_preload(file, page + 1, size / 2, NULL), 0);
+	ck_assert_uint_ge(resident(), size / 2 + page);
+	ck_assert_int_eq(file_preload(file, 0, size, NULL), 0);
+	ck_assert_uint_eq(resident(), size);
+	ck_assert_uint_eq(cache.count, 0);
+	ck_assert_int_eq(file_preload(file, 0, size + 2 * page, NULL), -EFAULT);
+	ck_assert_int_eq(file_preload(-1, 0, page, NULL), -EBADF);
+}
+END_TEST
+
 /* populate reads the window, and not the whole file. */
 START_TEST(populate_reads_the_window_that_is_mapped)
 {
@@ -298,6 +313,7 @@ START_TEST(long_work_can_be_stopped)
 	struct mapping_stop stop = {always, &asked};
 
 	ck_assert_int_eq(mapping_preload(&mapping, &now, 0, size, &stop), -EINTR);
+	ck_assert_int_eq(file_preload(file, 0, size, &stop), -EINTR);
 	ck_assert_int_gt(asked, 0);
 }
 END_TEST
@@ -509,6 +525,7 @@ int main(void)
 	tcase_add_test(tests, no_advice_loses_a_written_byte);
 	tcase_add_test(tests, names_are_found_and_destructive_ones_refused);
 	tcase_add_test(tests, preload_is_for_whoever_wants_the_bytes);
+	tcase_add_test(tests, a_file_without_windows_is_preloaded);
 	tcase_add_test(tests, populate_reads_the_window_that_is_mapped);
 	tcase_add_test(tests, async_preload_is_due_and_done_by_the_work);
 	tcase_add_test(tests, long_work_can_be_stopped);

@@ -19,6 +19,7 @@ enum fd_kind {
 	FD_READ,  /* O_RDONLY */
 	FD_WRITE, /* O_RDWR, or O_WRONLY where reading is not allowed */
 	FD_KINDS,
+	FD_LAYER = FD_KINDS, /* mode=cow: the page file of a layer's node, in a slot of the node's own */
 };
 
 /* descriptor + 1 in the low half; users and flags in the high half; 0 is empty */

@@ -8,6 +8,7 @@
 #include "handle.h"
 #include "inode.h"
 #include "mapping/paging.h"
+#include "mapping/sync.h"
 #include "util.h"
 
 /* A time stamp this fresh may stand for a later change as well, where the kernel's clock is coarse. */
@@ -38,7 +39,7 @@ int file_get(struct fs *fs, struct inode *inode, struct file **ret_file)
 		if (atomic_compare_exchange_strong(&inode->file, &file, fresh))
 			file = fresh;
 		else
-			file_free(fresh);
+			file_free(fs, fresh);
 	}
 	*ret_file = file;
 	return 0;
@@ -49,10 +50,12 @@ const struct policy *file_policy(const struct file *file)
 	return atomic_load_explicit(&file->policy, memory_order_acquire);
 }
 
-void file_free(struct file *file)
+void file_free(struct fs *fs, struct file *file)
 {
 	if (file == NULL)
 		return;
+	/* What could not be synced and is out of reach now. */
+	atomic_fetch_sub(&fs->dirty_bytes, (int64_t)mapping_dirty_bytes(&file->mapping));
 	for (struct lock_owner *owner = file->lock_owners, *next; owner != NULL; owner = next) {
 		next = owner->next;
 		close(owner->fd);
@@ -60,6 +63,7 @@ void file_free(struct file *file)
 	}
 	mapping_fini(&file->mapping);
 	free(file->lost);
+	free(file->told);
 	pthread_mutex_destroy(&file->lock);
 	free(file);
 }
@@ -106,14 +110,16 @@ void file_close(struct fs *fs, struct inode *inode, struct file *file, struct ha
 	drop_writing_locked(fs, inode, file);
 }
 
+/* Wraps round every 584 years: file systems have time stamps of any year. */
 static int64_t timespec_ns(const struct timespec *time)
 {
-	return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
+	return (int64_t)((uint64_t)time->tv_sec * 1000000000 + (uint64_t)time->tv_nsec);
 }
 
-static bool timespec_equal(const struct timespec *a, const struct timespec *b)
+/* From @before to @after, which may lie on two sides of a wrap. */
+static int64_t elapsed_ns(int64_t before, int64_t after)
 {
-	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+	return (int64_t)((uint64_t)after - (uint64_t)before);
 }
 
 static int64_t clock_ns(clockid_t clock)
@@ -128,16 +134,16 @@ static void remember_locked(struct file *file, const struct stat *now)
 {
 	file->seen = true;
 	file->suspect = false;
-	file->seen_racy = clock_ns(CLOCK_REALTIME_COARSE) - timespec_ns(&now->st_mtim) < RACY_NS;
 	file->seen_size = now->st_size;
-	file->seen_mtime = now->st_mtim;
-	file->seen_ctime = now->st_ctim;
+	file->seen_mtime_ns = timespec_ns(&now->st_mtim);
+	file->seen_ctime_ns = timespec_ns(&now->st_ctim);
+	file->seen_racy = elapsed_ns(file->seen_mtime_ns, clock_ns(CLOCK_REALTIME_COARSE)) < RACY_NS;
 }
 
 static bool differs_locked(const struct file *file, const struct stat *now)
 {
 	return file->seen && file->changes == 0 &&
-	       (file->seen_size != now->st_size || !timespec_equal(&file->seen_mtime, &now->st_mtim));
+	       (file->seen_size != now->st_size || file->seen_mtime_ns != timespec_ns(&now->st_mtim));
 }
 
 static bool changed_by_others_locked(struct file *file, const struct stat *now)
@@ -157,7 +163,7 @@ static bool changed_by_others_locked(struct file *file, const struct stat *now)
 /* Was the caller told of a change just before? Then this is its second try. */
 static bool was_told_locked(struct file *file, pid_t caller)
 {
-	for (int i = 0; i < FILE_TOLD; i++) {
+	for (int i = 0; file->told != NULL && i < FILE_TOLD; i++) {
 		if (file->told[i].pid == caller) {
 			file->told[i].pid = 0;
 			return true;
@@ -171,6 +177,10 @@ static bool note_told_locked(struct file *file, pid_t caller)
 {
 	uint32_t now = (uint32_t)(clock_ns(CLOCK_MONOTONIC) / 1000000);
 
+	if (file->told == NULL)
+		file->told = calloc(FILE_TOLD, sizeof(*file->told));
+	if (file->told == NULL)
+		return false;
 	for (int i = 0; i < FILE_TOLD; i++) {
 		/* Whoever does not come back for so long was ended in between. */
 		if (file->told[i].pid == 0 || now - file->told[i].ms > TOLD_MS) {
@@ -202,7 +212,7 @@ enum cache_verdict file_cache_judge(struct file *file, int fd, bool writes, pid_
 	file->foreign = false;
 	/* Not a sure sign of a change, or none of its bytes: heeded where dropping is without danger. */
 	if (valid && !others_write)
-		valid = file->seen && !file->seen_racy && timespec_equal(&file->seen_ctime, &now.st_ctim);
+		valid = file->seen && !file->seen_racy && file->seen_ctime_ns == timespec_ns(&now.st_ctim);
 	if (file->changes == 0)
 		remember_locked(file, &now);
 	return tell ? VERDICT_TELL : valid ? VERDICT_KEEP : VERDICT_DROP;

@@ -12,7 +12,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "fds.h"
 #include "mapping/cache.h"
@@ -24,6 +23,12 @@ struct policy;
 
 /* How many openers can be between being told of a change and opening again. */
 #define FILE_TOLD 8
+
+/* Who was given VERDICT_TELL, and when (CLOCK_MONOTONIC, wraps); pid 0 is free. */
+struct file_told {
+	pid_t pid;
+	uint32_t ms;
+};
 
 /* What failed syncs may have lost and nobody was told yet. */
 #define LOST_RANGES 8
@@ -46,48 +51,48 @@ struct lock_owner {
 	bool gone;	  /* closed while somebody waited: the last waiter frees it */
 };
 
+/*
+ * What every file that was ever opened costs beside its windows: fields lie by size, and what few files need is
+ * allocated when there is something to hold.
+ */
 struct file {
 	struct mapping mapping;
 	struct inode *inode;		       /* constant */
 	_Atomic(const struct policy *) policy; /* see file_policy() */
-	_Atomic bool work_queued;	       /* on fs->work, or taken off it and not looked at yet */
-	_Atomic uint64_t locked_size;	       /* of the file, when its pages were last locked */
 	struct file *work_next;		       /* protected by fs->work_lock while queued */
+	_Atomic uint64_t locked_size;	       /* of the file, when its pages were last locked */
 	pthread_mutex_t lock;
 	_Atomic unsigned openers; /* written under lock */
 	_Atomic unsigned writers; /* written under lock */
 	/* What BACKING's file looked like when the kernel's cache of it was last known to be right. */
-	bool seen;	    /* protected by lock */
-	bool seen_racy;	    /* protected by lock; a later change may leave the same time stamps */
-	unsigned changes;   /* protected by lock; by the mount, begun and not ended */
-	bool foreign;	    /* protected by lock; a change by others that the kernel was not told of */
-	int64_t foreign_ns; /* protected by lock; CLOCK_MONOTONIC of the last foreign change noticed */
-	/* Protected by lock: who was given VERDICT_TELL, and when (CLOCK_MONOTONIC, wraps); pid 0 is free. */
-	struct {
-		pid_t pid;
-		uint32_t ms;
-	} told[FILE_TOLD];
-	bool telling;	  /* protected by lock; none of them has come back: the kernel may still not know */
-	bool suspect;	  /* protected by lock; found different by the last file_recheck() */
-	uint64_t checked; /* of the last round of revalidate_open_files(), which alone uses it */
-	struct timespec seen_mtime;	/* protected by lock */
-	struct timespec seen_ctime;	/* protected by lock */
-	off_t seen_size;		/* protected by lock */
-	_Atomic bool direct_access;	/* DAX: a store is the write */
+	int64_t seen_mtime_ns;	/* protected by lock */
+	int64_t seen_ctime_ns;	/* protected by lock */
+	off_t seen_size;	/* protected by lock */
+	int64_t foreign_ns;	/* protected by lock; CLOCK_MONOTONIC of the last foreign change noticed */
+	struct file_told *told; /* protected by lock; FILE_TOLD of them, or NULL: nobody ever was */
 	struct lock_owner *lock_owners; /* protected by lock */
+	struct lost_ranges *lost;	/* protected by lock; NULL when nothing is, or all was reported */
 	/* Bytes asked for through handles, for the listing; see file_count_io(). */
 	_Atomic uint64_t read_bytes;
 	_Atomic uint64_t written_bytes;
-	_Atomic uint32_t io_second; /* CLOCK_MONOTONIC, of io_now */
-	_Atomic uint64_t io_now;    /* bytes in that second */
+	_Atomic uint64_t io_now;    /* bytes in the second io_second */
 	_Atomic uint64_t io_before; /* bytes in the second before it */
+	_Atomic uint32_t io_second; /* CLOCK_MONOTONIC */
+	uint32_t checked;	    /* of the last round of revalidate_open_files(), which alone uses it */
 	/* Errors of background syncs, as errseq_t counts them. */
 	_Atomic uint64_t error_sequence; /* failures so far; written under lock */
 	int error;			 /* protected by lock; errno of the last one */
-	bool error_unheard;		 /* protected by lock; no handle was open, or none consumed it yet */
-	struct lost_ranges *lost;	 /* protected by lock; NULL when nothing is, or all was reported */
-	_Atomic bool kept;		 /* a reference on the inode is held until the error was consumed */
 	_Atomic unsigned syncing;	 /* syncs that have begun and not said yet how they ended */
+	unsigned changes;		 /* protected by lock; by the mount, begun and not ended */
+	bool error_unheard;		 /* protected by lock; no handle was open, or none consumed it yet */
+	_Atomic bool kept;		 /* a reference on the inode is held until the error was consumed */
+	_Atomic bool work_queued;	 /* on fs->work, or taken off it and not looked at yet */
+	_Atomic bool direct_access;	 /* DAX: a store is the write */
+	bool seen;			 /* protected by lock */
+	bool seen_racy; /* protected by lock; a later change may leave the same time stamps */
+	bool foreign;	/* protected by lock; a change by others that the kernel was not told of */
+	bool telling;	/* protected by lock; none of them has come back: the kernel may still not know */
+	bool suspect;	/* protected by lock; found different by the last file_recheck() */
 };
 
 /**
@@ -104,7 +109,7 @@ struct file *file_peek(struct inode *inode);
 const struct policy *file_policy(const struct file *file);
 
 /** file_free() - with its inode; accepts NULL */
-void file_free(struct file *file);
+void file_free(struct fs *fs, struct file *file);
 
 /**
  * file_open() - count one more opener and note from where on errors concern it

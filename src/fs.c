@@ -13,6 +13,8 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "layer/backing.h"
+#include "layer/layer.h"
 #include "pager.h"
 #include "rules.h"
 
@@ -104,7 +106,8 @@ static int open_paths(struct fs *fs, char **ret_error, bool *ret_mountpoint_bad,
 	fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fs->proc_fd < 0)
 		return failed(ret_error, -errno, "cannot open", "/proc/self/fd");
-	*ret_root = open(options->backing, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	*ret_root = options->mode == MODE_COW ? backing_open(options->backing)
+					      : open(options->backing, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (*ret_root < 0 || (fs->backing_path = realpath(options->backing, NULL)) == NULL)
 		return failed(ret_error, -errno, "cannot open BACKING", options->backing);
 	*ret_mountpoint_bad = true;
@@ -178,21 +181,25 @@ int fs_open(struct fs *fs, struct options *options, struct rules *rules, char **
 	if (fs->medium == MEDIUM_HUGE_PAGES)
 		window_cache_set_unit(&fs->windows, (uint64_t)info.f_bsize);
 	fs->statx_flags = fs->medium == MEDIUM_REMOTE ? 0 : AT_STATX_DONT_SYNC;
-	fs->atime = !(vinfo.f_flag & (ST_NOATIME | ST_RDONLY)) && !fs->options.noatime && !fs->read_only;
+	fs->atime = !(vinfo.f_flag & (ST_NOATIME | ST_RDONLY)) && !fs->options.noatime && !fs->read_only &&
+		    fs->options.mode != MODE_COW;
 	fs->mount_flags = vinfo.f_flag & (ST_NOSUID | ST_NODEV | ST_NOEXEC);
 	fs->handles = handles_work(root_fd);
 	fs->mounts.mount[0].id = stx.stx_mnt_id;
 	fs->mounts.mount[0].fd = root_fd;
+	fs->mounts.mount[0].handles = fs->handles;
 	fs->mounts.count = 1;
-	path_fd = open(fs->options.backing, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	path_fd = openat(root_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	result = path_fd < 0 ? -errno : inode_root(fs, path_fd);
 	if (result < 0)
 		return failed(ret_error, result, "cannot open BACKING", fs->options.backing);
-	return 0;
+	result = fs->options.mode == MODE_COW ? layer_open(fs) : 0;
+	return result < 0 ? failed(ret_error, result, "cannot make a layer over", fs->options.backing) : 0;
 }
 
 void fs_close(struct fs *fs)
 {
+	layer_close(fs);
 	if (fs->root != NULL) {
 		handle_table_fini(&fs->handle_table);
 		inode_table_fini(fs);
@@ -224,11 +231,11 @@ int fs_mount_index(struct fs *fs, int directory_fd, const char *name, const stru
 	int index;
 
 	if (!(stx->stx_mask & STATX_MNT_ID) || mounts->mount[0].id == stx->stx_mnt_id)
-		return 0;
+		return fs->handles ? 0 : -1;
 	LOCK_SCOPE(&mounts->lock);
 	for (index = 0; index < mounts->count; index++) {
 		if (mounts->mount[index].id == stx->stx_mnt_id)
-			return mounts->mount[index].fd < 0 ? -1 : index;
+			return mounts->mount[index].handles ? index : -1;
 	}
 	/* Only a directory can be opened without side effects; a file mounted on a file is kept open. */
 	if (!S_ISDIR(stx->stx_mode) || index == MOUNTS_MAX)
@@ -236,13 +243,11 @@ int fs_mount_index(struct fs *fs, int directory_fd, const char *name, const stru
 	mounts->mount[index].id = stx->stx_mnt_id;
 	mounts->mount[index].fd = openat(directory_fd, *name == '\0' ? "." : name,
 					 O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (mounts->mount[index].fd >= 0 &&
-	    identity_handle_new(mounts->mount[index].fd, "", index, &handle) < 0)
-		close_fd(&mounts->mount[index].fd);
-	else
-		free(handle);
+	mounts->mount[index].handles = fs->handles && mounts->mount[index].fd >= 0 &&
+				       identity_handle_new(mounts->mount[index].fd, "", index, &handle) == 0;
+	free(handle);
 	mounts->count++;
-	return mounts->mount[index].fd < 0 ? -1 : index;
+	return mounts->mount[index].handles ? index : -1;
 }
 
 void fs_trim_memory(struct fs *fs, size_t before)

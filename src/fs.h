@@ -7,6 +7,8 @@
  * reached from struct fs.
  *
  * Lock order, outermost first:
+ *   layer->lock
+ *   node->lock (of a layer)
  *   file->lock
  *   inode_shard.lock of by_key, then of by_id
  *   mounts->lock
@@ -15,7 +17,7 @@
  *   fs->sync_lock
  *   mapping->lock
  *   window_cache->lock
- *   policy_table->lock, handle_table->lock, fs->wait_lock, fs->work_lock, farewell->lock: leaves
+ *   layer->place_lock, store->lock, policy_table->lock, handle_table->lock, fs->wait_lock, fs->work_lock, farewell->lock: leaves
  * No lock is held across a reply, msync(2), or a touch of mapped bytes.
  */
 
@@ -32,6 +34,7 @@
 #include "mapping/cache.h"
 #include "options.h"
 #include "policy.h"
+#include "reserve.h"
 #include "util.h"
 #include "warm.h"
 
@@ -55,17 +58,19 @@ enum io_counter {
 _Static_assert(FS_COUNTERS <= TALLY_COUNTERS, "a tally holds them all");
 
 struct active_sync;
+struct layer;
 struct lock_wait;
 struct session;
 
-/* The mounts that backing objects lie on; handles are opened relative to a descriptor of theirs. */
+/* The mounts that backing objects lie on: handles are opened, and file systems synced, by a descriptor of theirs. */
 #define MOUNTS_MAX 64
 struct mounts {
 	pthread_mutex_t lock;
 	int count; /* protected by lock; entries never change once counted */
 	struct {
-		uint64_t id; /* statx(2)'s stx_mnt_id */
-		int fd;	     /* -1: objects there are kept by descriptor */
+		uint64_t id;  /* statx(2)'s stx_mnt_id */
+		int fd;	      /* open for reading; -1: it may not be opened */
+		bool handles; /* open_by_handle_at(2) works there; otherwise objects are kept by descriptor */
 	} mount[MOUNTS_MAX];
 };
 
@@ -91,6 +96,7 @@ struct fs {
 	int proc_fd;		    /* O_PATH, /proc/self/fd; constant */
 	int covered_fd;		    /* O_PATH, the directory the mount covers; constant */
 	struct inode *root;	    /* constant */
+	struct layer *layer;	    /* mode=cow, else NULL; constant */
 	char *backing_path;	    /* canonical; constant */
 	char *mount_path;	    /* canonical; constant */
 	struct timespec started;    /* CLOCK_MONOTONIC; constant */
@@ -102,6 +108,7 @@ struct fs {
 	struct window_cache windows;
 	struct policy_table policies;
 	struct tally tally; /* enum io_counter */
+	struct reserve reserve;
 
 	pthread_mutex_t dirty_lock;
 	struct inode *dirty;	       /* protected by dirty_lock; each holds a reference */
@@ -109,7 +116,7 @@ struct fs {
 	_Atomic int64_t syncing_bytes; /* taken from them, and not on disk yet */
 	_Atomic bool sync_asked;       /* sync_bytes= was passed, and no round has begun since */
 	_Atomic unsigned writers;      /* open handles that write */
-	uint64_t look_round;	       /* of revalidate_open_files(), which alone uses it */
+	uint32_t look_round;	       /* of revalidate_open_files(), which alone uses it */
 	_Atomic bool sync_failed;      /* some sync, ever: the exit status tells */
 	_Atomic bool attributes_dirty; /* changed by the mount, and left to the kernel */
 	_Atomic size_t unsynced;       /* inodes that the last sync has not come to */
@@ -167,7 +174,7 @@ static inline void fs_count(struct fs *fs, enum io_counter counter, uint64_t amo
 }
 
 /**
- * fs_mount_index() - the index in fs->mounts of the mount an object lies on
+ * fs_mount_index() - the index in fs->mounts of the mount an object lies on, which is entered there
  * @stx: with STATX_MNT_ID
  *
  * Return: an index, or -1 where its objects have to be kept by descriptor.

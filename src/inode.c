@@ -7,12 +7,12 @@
 #include "inode.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 
 #include "file.h"
 #include "fs.h"
 #include "inode_private.h"
+#include "layer/layer.h"
 #include "pager.h"
 #include "util.h"
 
@@ -132,7 +132,8 @@ void inode_free(struct fs *fs, struct inode *inode)
 {
 	for (int kind = 0; kind < FD_KINDS; kind++)
 		fd_slot_close(&fs->fds, &inode->slots[kind]);
-	file_free(file_peek(inode));
+	layer_forget(fs, inode);
+	file_free(fs, file_peek(inode));
 	free(inode->handle);
 	free(inode);
 	atomic_fetch_sub(&fs->inodes.count, 1);
@@ -236,6 +237,8 @@ bool inode_slot_keeps(const void *object, enum fd_kind kind)
 	const struct inode *inode = object;
 	struct file *file;
 
+	if (kind == FD_LAYER)
+		return false;
 	if (atomic_load(&inode->sticky))
 		return true;
 	if (inode->handle != NULL)
@@ -248,7 +251,7 @@ bool inode_slot_keeps(const void *object, enum fd_kind kind)
 	return file != NULL && atomic_load(&file->openers) > 0;
 }
 
-int inode_open(struct fs *fs, struct inode *inode, int flags)
+static int open_again(struct fs *fs, struct inode *inode, int flags)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	char number[16];
@@ -258,7 +261,7 @@ int inode_open(struct fs *fs, struct inode *inode, int flags)
 		fd_slot_use(&fs->fds, &inode->slots[kind], &use);
 	if (use.fd < 0) {
 		if (inode->handle == NULL)
-			return -ESTALE;
+			return fs->layer != NULL ? layer_open_pages(fs, inode) : -ESTALE;
 		do {
 			fd = identity_handle_open(fs->mounts.mount[inode->handle->mount].fd, inode->handle,
 						  flags);
@@ -270,6 +273,19 @@ int inode_open(struct fs *fs, struct inode *inode, int flags)
 		fd = openat(fs->proc_fd, number, flags | O_CLOEXEC);
 	} while (fd < 0 && fd_cache_relieve(&fs->fds, errno));
 	return fd < 0 ? -errno : fd;
+}
+
+int inode_open(struct fs *fs, struct inode *inode, int flags)
+{
+	int fd;
+
+	if (fs->layer == NULL || (flags & O_PATH))
+		return open_again(fs, inode, flags);
+	/* BACKING is only read, and without leaving a trace. */
+	if ((flags & O_ACCMODE) != O_RDONLY)
+		return -EROFS;
+	fd = open_again(fs, inode, flags | O_NOATIME);
+	return fd == -EPERM ? open_again(fs, inode, flags) : fd;
 }
 
 int inode_fd(struct fs *fs, struct inode *inode, enum fd_kind kind, struct fd_use *ret_use)
@@ -467,27 +483,10 @@ int inode_root(struct fs *fs, int fd)
 	pthread_mutex_unlock(&key_shard_of(fs, inode)->lock);
 	insert_locked(shard_of(&fs->inodes, hash_of(inode, true), true), inode, true);
 	/* The root's handle shows what handles of this file system look like. */
-	mount = fs->handles ? fs_mount_index(fs, fd, "", &stx) : -1;
+	mount = fs_mount_index(fs, fd, "", &stx);
 	if (mount < 0 || identity_handle_new(fd, "", mount, &inode->handle) < 0)
 		fs->handles = false;
 	return 0;
-}
-
-char *inode_name(struct fs *fs, struct inode *inode)
-{
-	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
-	char number[16];
-	char *path = calloc(1, PATH_MAX + 1);
-
-	if (path == NULL)
-		return NULL;
-	if (inode_fd(fs, inode, FD_PATH, &use) == 0) {
-		snprintf(number, sizeof(number), "%d", use.fd);
-		if (readlinkat(fs->proc_fd, number, path, PATH_MAX) > 0)
-			return path;
-	}
-	snprintf(path, PATH_MAX, "inode %llu", (unsigned long long)inode->key.ino);
-	return path;
 }
 
 uint64_t inode_number(const struct fs *fs, uint64_t dev, uint64_t ino)

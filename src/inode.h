@@ -5,7 +5,7 @@
 /*
  * Backing objects that the kernel, or the daemon itself, holds on to: found by key (device, inode
  * number, birth time) when a name is looked up and by nodeid when a request comes. A nodeid is a
- * stable 64-bit id, never an address.
+ * stable 64-bit id, never an address. In mode=cow objects that were made on the mount are inodes as well.
  *
  * An inode lives as long as the kernel's lookup count or its references are above zero. A request's
  * nodeid is held by the kernel until the reply, so handlers borrow the inode without a reference.
@@ -23,6 +23,7 @@
 
 struct file;
 struct fs;
+struct node;
 
 struct inode {
 	struct inode *key_next;		/* protected by the key shard's lock */
@@ -39,6 +40,7 @@ struct inode {
 	struct identity_handle *handle; /* constant; NULL: the path descriptor is all there is */
 	struct fd_slot slots[FD_KINDS];
 	_Atomic(struct file *) file; /* set once, by the first open; see file.h */
+	_Atomic(struct node *) node; /* mode=cow: set once; see layer/layer.h */
 	_Atomic bool queued;	     /* on fs->dirty, or taken off it and not looked at yet */
 	struct inode *dirty_next;    /* protected by fs->dirty_lock while queued */
 	uint64_t dirty_since_ms;     /* protected by fs->dirty_lock while queued; CLOCK_MONOTONIC */

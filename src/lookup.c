@@ -19,6 +19,7 @@
 #include "fs.h"
 #include "inode.h"
 #include "inode_private.h"
+#include "layer/layer.h"
 #include "request.h"
 #include "session.h"
 #include "util.h"
@@ -97,7 +98,7 @@ static int make(struct fs *fs, int directory_fd, const char *name, struct found 
 	struct identity_handle *handle = NULL;
 	const struct statx *stx = &ret_found->stx;
 	uint64_t packed;
-	int mount = fs->handles ? fs_mount_index(fs, directory_fd, name, stx) : -1;
+	int mount = fs_mount_index(fs, directory_fd, name, stx);
 	struct inode *inode;
 
 	/* An object without a name may be out of reach of its handle, once nobody has it open. */
@@ -220,4 +221,25 @@ int inode_lookup_id(struct fs *fs, uint64_t nodeid, struct found *ret_found)
 			return -ESTALE;
 	}
 	return lookup_at(fs, fd, "", ret_found);
+}
+
+char *inode_name(struct fs *fs, struct inode *inode)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	char number[16];
+	char *path = calloc(1, PATH_MAX + 1), *found;
+
+	if (path == NULL)
+		return NULL;
+	if (fs->layer != NULL && (found = layer_path(fs, inode)) != NULL) {
+		free(path);
+		return found;
+	}
+	if (inode_fd(fs, inode, FD_PATH, &use) == 0) {
+		snprintf(number, sizeof(number), "%d", use.fd);
+		if (readlinkat(fs->proc_fd, number, path, PATH_MAX) > 0)
+			return path;
+	}
+	snprintf(path, PATH_MAX, "inode %llu", (unsigned long long)inode->key.ino);
+	return path;
 }

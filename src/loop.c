@@ -131,13 +131,15 @@ static void sync_one_done(uv_work_t *request, int status)
 		work->next->link = work->link;
 	free(work);
 	inode->syncing = false;
-	if (--loop->syncing == 0)
-		loop->late_said = false;
+	loop->syncing--;
 	if (inode->overdue) {
 		/* Taken off the list by a tick, with a reference of its own. */
 		inode->overdue = false;
 		start_sync(loop, inode);
 	}
+	/* One that follows at once is as late as the one before. */
+	if (loop->syncing == 0)
+		loop->late_said = false;
 	inode_unref(loop->fs, inode);
 }
 

@@ -15,7 +15,7 @@
 static const struct option_choice mode_choices[] = {
 	{"rw", MODE_RW, AVAILABLE},
 	{"ro", MODE_RO, AVAILABLE},
-	{"cow", MODE_COW, PENDING},
+	{"cow", MODE_COW, AVAILABLE},
 	{NULL, 0, false},
 };
 
@@ -98,14 +98,16 @@ static const struct option_choice log_level_choices[] = {
 };
 
 const struct option_row option_rows[OPTION_COUNT] = {
-	[OPTION_MODE] = {"mode", KIND_CHOICE, AVAILABLE, .offset = FIELD(mode), .choices = mode_choices,
-			 .preset = "rw",
-			 .meaning = "shared windows that can be written, or read-only windows"},
+	[OPTION_MODE] =
+		{"mode", KIND_CHOICE, AVAILABLE, .offset = FIELD(mode), .choices = mode_choices,
+		 .preset = "rw",
+		 .meaning =
+			 "shared windows that can be written, read-only ones, or private copies in a layer"},
 	[OPTION_LAYER] = {"layer", KIND_PATH, PENDING, .offset = FIELD(layer), .preset = "",
 			  .preset_note = "in memory",
 			  .meaning = "mode=cow: keep the layer in this directory across mounts"},
-	[OPTION_LAYER_MAX] = {"layer_max", KIND_SIZE, PENDING, .offset = FIELD(layer_max), .max = UINT64_MAX,
-			      .preset = "0",
+	[OPTION_LAYER_MAX] = {"layer_max", KIND_SIZE, AVAILABLE, .offset = FIELD(layer_max),
+			      .max = UINT64_MAX, .preset = "0",
 			      .meaning = "mode=cow in memory: past this size writes get ENOSPC; 0: no limit"},
 	[OPTION_LAYER_BASE] = {"layer_base", KIND_PATHS, PENDING, .offset = FIELD(layer_base), .preset = "",
 			       .preset_note = "none",
@@ -254,6 +256,7 @@ const struct mount_word mount_words[] = {
 
 const struct option_conflict option_conflicts[] = {
 	{IS(MODE, MODE_COW), IS(IO, IO_PASSTHROUGH), "private copies need io=window"},
+	{IS(MODE, MODE_COW), IS(WRITES, WRITES_WINDOW), "pages go into a layer by pwrite"},
 	{SET(WRITEBACK), IS(SYNC, SYNC_IMMEDIATE), "a write that the kernel keeps is not on disk"},
 	{SET(WRITEBACK), IS(CACHE, CACHE_NONE), "collecting writes needs the kernel's cache"},
 	{SET(WRITEBACK), IS(IO, IO_PASSTHROUGH), "it needs io=window"},

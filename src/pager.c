@@ -110,6 +110,9 @@ static void on_refused(struct mapping *mapping, enum mapping_call call, int erro
 	if (call == CALL_MLOCK)
 		say_lock_refused(fs, name == NULL ? "?" : name, row, size_of(fs, inode),
 				 mapping_locked(mapping));
+	else if (call == CALL_MMAP)
+		log_info("mmap '%s': %s: its stores are synced by msync", name == NULL ? "?" : name,
+			 row->message);
 	else
 		log_warning("madvise '%s': %s; the hint is not taken", name == NULL ? "?" : name,
 			    row->message);

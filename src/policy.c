@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "fs.h"
+#include "layer/layer.h"
 #include "rules.h"
 #include "util.h"
 
@@ -130,8 +131,11 @@ static const struct policy *intern_locked(struct policy_table *table, const stru
 static bool has_no_name(struct fs *fs, struct inode *inode)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct statx stx;
 	struct stat info;
 
+	if (fs->layer != NULL)
+		return layer_statx(fs, inode, &stx) < 0 || stx.stx_nlink == 0;
 	return inode_fd(fs, inode, FD_PATH, &use) < 0 || fstat(use.fd, &info) < 0 || info.st_nlink == 0;
 }
 

@@ -6,7 +6,7 @@
 #include "policy.h"
 #include "session.h"
 
-static void revalidate(struct fs *fs, struct inode *inode, uint64_t round)
+static void revalidate(struct fs *fs, struct inode *inode, uint32_t round)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct file *file = file_peek(inode);
@@ -21,7 +21,7 @@ static void revalidate(struct fs *fs, struct inode *inode, uint64_t round)
 
 void revalidate_open_files(struct fs *fs)
 {
-	uint64_t round = ++fs->look_round;
+	uint32_t round = ++fs->look_round;
 	struct inode *inode;
 	uint64_t id = 0;
 

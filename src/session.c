@@ -158,7 +158,8 @@ int session_new(struct fs *fs, const char *program, struct session **ret_session
 		pthread_mutex_init(&session->forget_lock, NULL);
 		pthread_mutex_init(&session->queue_lock, NULL);
 		pthread_mutex_init(&session->workers_lock, NULL);
-		session->fuse = fuse_session_new(&args, ops_table(), sizeof(struct fuse_lowlevel_ops), fs);
+		session->fuse = fuse_session_new(&args, fs->layer != NULL ? cow_ops_table() : ops_table(),
+						 sizeof(struct fuse_lowlevel_ops), fs);
 		if (session->fuse == NULL)
 			result = -EINVAL;
 	}

@@ -10,6 +10,7 @@
 #include "control_pages.h"
 #include "file.h"
 #include "fs.h"
+#include "layer/layer.h"
 #include "mapping/lock.h"
 #include "mapping/sync.h"
 
@@ -65,6 +66,15 @@ static uint64_t not_on_disk(const struct fs *fs)
 	return (uint64_t)MAX(bytes, 0);
 }
 
+static json_t *describe_layer(const struct layer *layer)
+{
+	json_t *object = json_object();
+
+	json_object_set_new(object, "bytes", number(atomic_load(&layer->page_count) * LAYER_PAGE));
+	json_object_set_new(object, "max", number(layer->max));
+	return object;
+}
+
 char *stats_mount(struct fs *fs)
 {
 	json_t *root = json_object(), *object;
@@ -100,6 +110,8 @@ char *stats_mount(struct fs *fs)
 	json_object_set_new(object, "nospace", counter(fs, FAULTS_NOSPACE));
 	json_object_set_new(object, "io", counter(fs, FAULTS_IO));
 	json_object_set_new(root, "faults", object);
+	if (fs->layer != NULL)
+		json_object_set_new(root, "layer", describe_layer(fs->layer));
 	text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	json_decref(root);
 	return text;

@@ -114,6 +114,7 @@ static uint64_t take_dirty(struct fs *fs, struct file *file, struct dirty_set *r
 	return bytes;
 }
 
+/* Whoever sees that nothing is being synced any more can ask how it ended: a failure is recorded before. */
 static void settle(struct fs *fs, uint64_t bytes, bool synced)
 {
 	atomic_fetch_sub(&fs->syncing_bytes, (int64_t)bytes);
@@ -175,12 +176,28 @@ static int sync_fd(struct fs *fs, struct inode *inode, struct fd_use *ret_use)
 	return result == -EACCES ? inode_fd(fs, inode, FD_WRITE, ret_use) : result;
 }
 
-/* Where an object may not be opened any more (an ordinary user's, after a chmod), all of BACKING is synced. */
-static int sync_unopened(struct fs *fs, int error)
+/* May the object not be opened any more, as an ordinary user's after a chmod? Then all of BACKING is synced. */
+static bool is_unopenable(int error)
 {
-	if (error != -EACCES && error != -EPERM)
-		return error;
-	return syncfs(fs->mounts.mount[0].fd) < 0 ? -errno : 0;
+	return error == -EACCES || error == -EPERM;
+}
+
+/* All file systems that BACKING consists of. It waits for what others wrote there, too. */
+static int sync_mounts(struct fs *fs)
+{
+	int result = 0, count;
+
+	pthread_mutex_lock(&fs->mounts.lock);
+	count = fs->mounts.count;
+	pthread_mutex_unlock(&fs->mounts.lock);
+	for (int i = 0; i < count; i++) {
+		if (fs->mounts.mount[i].fd < 0)
+			continue;
+		fs_count(fs, SYNC_MSYNCS, 1);
+		if (syncfs(fs->mounts.mount[i].fd) < 0)
+			result = -errno;
+	}
+	return result;
 }
 
 static int sync_descriptor(struct fs *fs, int fd, bool datasync)
@@ -224,23 +241,23 @@ int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasy
 	int result = sync_fd(fs, inode, &use);
 
 	*ret_failed = false;
-	if (result < 0)
-		return sync_unopened(fs, result);
+	if (result < 0 && !is_unopenable(result))
+		return result;
 	active_begin(fs, file, &active);
 	/* Taken before the sync: what is written meanwhile stays dirty. */
 	bytes = take_dirty(fs, file, &written);
-	result = sync_descriptor(fs, use.fd, datasync);
-	settle(fs, bytes, result == 0);
+	result = result < 0 ? sync_mounts(fs) : sync_descriptor(fs, use.fd, datasync);
 	if (result < 0) {
 		lost = hull(&written, 0);
 		/* Nobody kept track of what was written: it may be any of it. */
-		if (file_policy(file)->sync == SYNC_NEVER && fstat(use.fd, &info) == 0)
+		if (file_policy(file)->sync == SYNC_NEVER && use.fd >= 0 && fstat(use.fd, &info) == 0)
 			lost = (struct extent){0, (uint64_t)info.st_size};
 		fd_use_end(&use);
 		report_lost(fs, inode, file, &lost, result);
 		forget_told(fs, inode, file);
 		*ret_failed = true;
 	}
+	settle(fs, bytes, result == 0);
 	active_end(fs, &active);
 	active_wait(fs, file);
 	return result;
@@ -276,12 +293,12 @@ static int sync_extent(struct fs *fs, struct inode *inode, struct file *file, st
 	struct stat info;
 	int result = writable ? inode_fd(fs, inode, FD_WRITE, &use) : sync_fd(fs, inode, &use);
 
-	*ret_tried = false;
+	*ret_tried = is_unopenable(result);
 	/* Removed, and nobody has it open: there is nothing left to lose. */
 	if (result == -ESTALE && atomic_load(&file->openers) == 0)
 		return 0;
 	if (result < 0)
-		return sync_unopened(fs, result);
+		return is_unopenable(result) ? sync_mounts(fs) : result;
 	*ret_tried = true;
 	/* An extent past the end stands for the truncation that cut it off. */
 	if (!writable || fstat(use.fd, &info) < 0 || extent->start >= (uint64_t)info.st_size ||
@@ -312,6 +329,7 @@ static int sync_extents(struct fs *fs, struct inode *inode, struct file *file)
 	struct dirty_set set;
 	struct extent lost;
 	size_t first_lost = SIZE_MAX;
+	uint64_t lost_bytes = 0;
 	int result = 0;
 	bool tried;
 
@@ -335,11 +353,15 @@ static int sync_extents(struct fs *fs, struct inode *inode, struct file *file)
 			first_lost = i;
 			result = error;
 		}
-		settle(fs, length, first_lost == SIZE_MAX);
+		if (first_lost == SIZE_MAX)
+			settle(fs, length, true);
+		else
+			lost_bytes += length;
 	}
 	if (first_lost != SIZE_MAX) {
 		lost = hull(&set, first_lost);
 		report_lost(fs, inode, file, &lost, result);
+		settle(fs, lost_bytes, false);
 		forget_told(fs, inode, file);
 	}
 	active_end(fs, &active);
@@ -357,7 +379,10 @@ static int sync_names(struct fs *fs, struct inode *directory)
 	/* Removed in the meantime, or not for an ordinary user to open. */
 	if (result == -ESTALE || result == -ENOENT)
 		return 0;
-	result = result < 0 ? sync_unopened(fs, result) : sync_descriptor(fs, use.fd, false);
+	if (is_unopenable(result))
+		result = sync_mounts(fs);
+	else if (result == 0)
+		result = sync_descriptor(fs, use.fd, false);
 	if (result < 0) {
 		atomic_store(&fs->sync_failed, true);
 		name = inode_name(fs, directory);
@@ -398,21 +423,19 @@ void sync_attributes_changed(struct fs *fs)
 		atomic_store_explicit(&fs->attributes_dirty, true, memory_order_relaxed);
 }
 
-/* What nobody kept track of. It waits for what others wrote there, too. */
+/* What nobody kept track of. */
 static int sync_backing(struct fs *fs, bool needed)
 {
-	int result = 0;
+	int result;
 
-	if (fs->read_only || (!needed && !atomic_load(&fs->attributes_dirty) &&
-			      (fs->options.sync == SYNC_PERIODIC || fs->options.sync == SYNC_IMMEDIATE) &&
-			      fs->options.rules == NULL))
+	if (fs->read_only || fs->layer != NULL ||
+	    (!needed && !atomic_load(&fs->attributes_dirty) &&
+	     (fs->options.sync == SYNC_PERIODIC || fs->options.sync == SYNC_IMMEDIATE) &&
+	     fs->options.rules == NULL))
 		return 0;
-	for (int i = 0; i < fs->mounts.count; i++) {
-		if (fs->mounts.mount[i].fd >= 0 && syncfs(fs->mounts.mount[i].fd) < 0) {
-			result = -errno;
-			log_error("syncfs '%s': %s", fs->backing_path, strerror(-result));
-		}
-	}
+	result = sync_mounts(fs);
+	if (result < 0)
+		log_error("syncfs '%s': %s", fs->backing_path, strerror(-result));
 	return result;
 }
 

@@ -9,14 +9,18 @@
 #include "creds.h"
 #include "file.h"
 #include "fuse_ops/ops.h"
+#include "layer/layer.h"
 #include "protocol.h"
 #include "sync.h"
 
 int op_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
-	int result = inode_fd(fs, inode, FD_PATH, &use);
+	int result;
 
+	if (fs->layer != NULL)
+		return layer_statx(fs, inode, ret_stx);
+	result = inode_fd(fs, inode, FD_PATH, &use);
 	if (result < 0)
 		return result;
 	if (statx(use.fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_BASIC_STATS | STATX_BTIME, ret_stx) < 0)
@@ -62,7 +66,7 @@ static void reply_statx(fuse_req_t req, const struct statx *stx)
 	fuse_reply_buf(req, (const char *)&out, sizeof(out));
 }
 
-static void reply_attributes(fuse_req_t req, const struct statx *stx)
+void op_reply_attributes(fuse_req_t req, const struct statx *stx)
 {
 	struct stat attr;
 
@@ -85,7 +89,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 	else if (request_current()->wants_statx)
 		reply_statx(req, &stx);
 	else
-		reply_attributes(req, &stx);
+		op_reply_attributes(req, &stx);
 }
 
 static int set_owner(fuse_req_t req, int fd, const struct stat *attr, int to_set)
@@ -129,7 +133,7 @@ static int set_size(fuse_req_t req, struct inode *inode, off_t size)
 	if (result < 0)
 		return result;
 	file_change_begin(file, use.fd);
-	op_become_writer(req, use.fd, !request_current()->kill_setid, &creds);
+	op_become_writer(req, use.fd, !request_current()->kill_setid, 0, &creds);
 	if (ftruncate(use.fd, size) < 0)
 		result = -errno;
 	creds_restore(&creds);
@@ -205,5 +209,5 @@ void op_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_set
 	if (result < 0)
 		fuse_reply_err(req, -result);
 	else
-		reply_attributes(req, &stx);
+		op_reply_attributes(req, &stx);
 }

@@ -48,6 +48,10 @@ void op_ioctl(fuse_req_t req, fuse_ino_t nodeid, unsigned command, void *arg, st
 	}
 	if (is_change(command) && !op_changes(req))
 		return;
+	if (is_change(command) && op_fs(req)->layer != NULL) {
+		fuse_reply_err(req, EOPNOTSUPP);
+		return;
+	}
 	if (in_size > 0)
 		memcpy(&value, in, in_size);
 	result = S_ISREG(inode->type) || S_ISDIR(inode->type) ? inode_fd(op_fs(req), inode, FD_READ, &use)

@@ -67,8 +67,27 @@ static struct lock_owner *find_owner_locked(struct file *file, uint64_t id)
 	return owner;
 }
 
-/* The owner's record, made if there is none; counted as waiting, so that it stays until owner_put(). */
-static int owner_get(const struct open_file *open, uint64_t id, uint32_t pid, struct lock_owner **ret_owner)
+static int owner_new(const struct open_file *open, uint64_t id, struct lock_owner **ret_owner)
+{
+	struct lock_owner *owner;
+	int fd = open_for_locks(open->fs, open->inode);
+
+	if (fd < 0)
+		return fd;
+	owner = calloc(1, sizeof(*owner));
+	if (owner == NULL) {
+		close(fd);
+		return -ENOMEM;
+	}
+	owner->owner = id;
+	owner->fd = fd;
+	*ret_owner = owner;
+	return 0;
+}
+
+/* The owner's record, which is @fresh where the file has none, counted as waiting; NULL without either. */
+static struct lock_owner *owner_use(const struct open_file *open, uint64_t id, uint32_t pid,
+				    struct lock_owner *fresh)
 {
 	struct file *file = open->file;
 	struct lock_owner *owner;
@@ -76,24 +95,36 @@ static int owner_get(const struct open_file *open, uint64_t id, uint32_t pid, st
 	LOCK_SCOPE(&file->lock);
 	owner = find_owner_locked(file, id);
 	if (owner == NULL) {
-		int fd = open_for_locks(open->fs, open->inode);
-
-		if (fd < 0)
-			return fd;
-		owner = calloc(1, sizeof(*owner));
-		if (owner == NULL) {
-			close(fd);
-			return -ENOMEM;
-		}
-		owner->owner = id;
-		owner->fd = fd;
+		if (fresh == NULL)
+			return NULL;
+		owner = fresh;
 		owner->next = file->lock_owners;
 		file->lock_owners = owner;
 	}
 	owner->pid = pid;
 	owner->handle = open->handle->id;
 	owner->waiting++;
-	*ret_owner = owner;
+	return owner;
+}
+
+/*
+ * The owner's record, made if there is none; counted as waiting, so that it stays until owner_put(). BACKING
+ * may take its time to open the file, which must hold up nobody else: no lock is held meanwhile.
+ */
+static int owner_get(const struct open_file *open, uint64_t id, uint32_t pid, struct lock_owner **ret_owner)
+{
+	struct lock_owner *fresh;
+	int result;
+
+	*ret_owner = owner_use(open, id, pid, NULL);
+	if (*ret_owner != NULL)
+		return 0;
+	result = owner_new(open, id, &fresh);
+	if (result < 0)
+		return result;
+	*ret_owner = owner_use(open, id, pid, fresh);
+	if (*ret_owner != fresh)
+		owner_free(fresh);
 	return 0;
 }
 

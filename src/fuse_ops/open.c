@@ -24,13 +24,11 @@ static bool honors_fsync(const struct fs *fs)
 }
 
 /*
- * What the kernel may do with the pages it has cached of this file.
- *
  * Where others changed it, the kernel's idea of its size is as old as the pages, and neither OPEN nor a
  * notification can correct that: only attributes in a reply can. The answer ESTALE makes the kernel look the
  * name up again, with attributes, and open once more (do_filp_open(), Linux); nobody else sees it.
  */
-static int set_cache_flags(fuse_req_t req, struct file *file, bool created, int fd, struct fuse_file_info *fi)
+int op_cache_flags(fuse_req_t req, struct file *file, bool created, int fd, struct fuse_file_info *fi)
 {
 	enum cache_verdict verdict;
 
@@ -67,7 +65,7 @@ static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, 
 		return result;
 	if (flags & O_TRUNC) {
 		file_change_begin(file, use.fd);
-		op_become_writer(req, use.fd, !request_current()->kill_setid, &creds);
+		op_become_writer(req, use.fd, !request_current()->kill_setid, 0, &creds);
 		if (ftruncate(use.fd, 0) < 0)
 			result = -errno;
 		creds_restore(&creds);
@@ -81,7 +79,7 @@ static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, 
 	if (writes(flags) && statx(use.fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_TYPE, &stx) == 0)
 		atomic_store_explicit(&file->direct_access, stx.stx_attributes & STATX_ATTR_DAX,
 				      memory_order_relaxed);
-	return set_cache_flags(req, file, created, use.fd, fi);
+	return op_cache_flags(req, file, created, use.fd, fi);
 }
 
 int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fuse_file_info *fi)

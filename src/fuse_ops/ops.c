@@ -17,14 +17,15 @@ static void want(struct fuse_conn_info *conn, unsigned capability, bool wanted)
 		conn->want &= ~capability;
 }
 
-static void op_init(void *userdata, struct fuse_conn_info *conn)
+void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct fs *fs = userdata;
 
-	want(conn, FUSE_CAP_EXPORT_SUPPORT, true);
+	/* Nodeids of a layer in memory mean nothing to the next daemon; and its locks are nobody else's. */
+	want(conn, FUSE_CAP_EXPORT_SUPPORT, fs->layer == NULL);
 	want(conn, FUSE_CAP_DONT_MASK, true);
 	want(conn, FUSE_CAP_POSIX_ACL, true);
-	want(conn, FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS, true);
+	want(conn, FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS, fs->layer == NULL);
 	want(conn, FUSE_CAP_IOCTL_DIR, true);
 	want(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE, false);
 	/* The kernel would drop what it cached whenever mtime moves, for the mount's own writes as well, and
@@ -138,13 +139,21 @@ void op_fill_entry(struct fs *fs, const struct found *found, struct fuse_entry_p
 	op_stat(fs, &found->stx, &ret_entry->attr);
 }
 
-void op_become_writer(fuse_req_t req, int fd, bool keeps, struct creds *ret_creds)
+/* A set-group-id bit without group execution stays where the caller is in the file's group. */
+static bool groups_decide(int fd)
 {
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct stat info;
 
+	return fstat(fd, &info) == 0 && (info.st_mode & (S_ISGID | S_IXGRP)) == S_ISGID;
+}
+
+void op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
 	*ret_creds = (struct creds){0};
-	if (!keeps && fstat(fd, &info) == 0 && (info.st_mode & (S_ISGID | S_IXGRP)) == S_ISGID &&
+	if (!keeps &&
+	    (groups_decide(fd) || (ctx->uid != 0 && reserve_near(&op_fs(req)->reserve, fd, length))) &&
 	    creds_become(op_fs(req), ctx->uid, ctx->gid, 0, request_current(), ret_creds) == 0 &&
 	    ret_creds->changed)
 		return;

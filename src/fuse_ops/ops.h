@@ -18,6 +18,9 @@
 /** ops_table() - the handlers; static. The session's userdata is the struct fs. */
 const struct fuse_lowlevel_ops *ops_table(void);
 
+/** cow_ops_table() - the handlers of mode=cow, see cow.h; static */
+const struct fuse_lowlevel_ops *cow_ops_table(void);
+
 /** op_fs() - the file system of a request */
 static inline struct fs *op_fs(fuse_req_t req)
 {
@@ -41,17 +44,21 @@ struct inode *op_begin(fuse_req_t req, fuse_ino_t nodeid);
 bool op_changes(fuse_req_t req);
 
 /**
- * op_become_writer() - let the kernel treat set-id bits as it would for the caller
- * @fd:    the file that is about to change
- * @keeps: the caller may keep them (CAP_FSETID)
+ * op_become_writer() - let the kernel treat set-id bits, and what is held back for root, as for the caller
+ * @fd:     the file that is about to change
+ * @keeps:  the caller may keep set-id bits (CAP_FSETID)
+ * @length: bytes that the change may take from the file system
  *
- * A set-group-id bit without group execution stays where the caller is in the file's group: then, and
- * only then, the thread has to be the caller. End with creds_restore().
+ * The thread becomes the caller only where the kernel decides by who it is: a set-group-id bit without group
+ * execution, and a file system that runs full. End with creds_restore().
  */
-void op_become_writer(fuse_req_t req, int fd, bool keeps, struct creds *ret_creds);
+void op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds);
 
 /** op_statx() - statx(2) of an inode. Return: 0 or -errno. */
 int op_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx);
+
+/** op_reply_attributes() - answers with attributes */
+void op_reply_attributes(fuse_req_t req, const struct statx *stx);
 
 /* What handlers of open files need on every call. */
 struct open_file {
@@ -77,6 +84,30 @@ bool op_begin_open(fuse_req_t req, fuse_ino_t nodeid, const struct fuse_file_inf
  */
 int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fuse_file_info *fi);
 
+/**
+ * op_cache_flags() - what the kernel may do with the pages it has cached of a file that is being opened
+ * @created: by this very request, or else nothing that others changed of its size is to be told
+ * @fd:      open backing file; borrowed
+ *
+ * Return: 0 with @fi filled, or -ESTALE: the kernel looks the name up again and opens once more.
+ */
+int op_cache_flags(fuse_req_t req, struct file *file, bool created, int fd, struct fuse_file_info *fi);
+
+/* mode=cow: reads of bytes that are BACKING's, several for one request. */
+struct clean_source {
+	const struct open_file *open;
+	struct fd_use use;
+	uint64_t size; /* of BACKING's file */
+};
+
+/** op_clean_begin() - Return: 0 or -errno of opening BACKING's file; end with op_clean_end() in any case */
+int op_clean_begin(struct clean_source *source, const struct open_file *open);
+
+/** op_clean_read() - a content_reader (layer/content.h): out of windows, or by pread(2) */
+ssize_t op_clean_read(void *context, unsigned char *to, size_t length, uint64_t offset);
+
+void op_clean_end(struct clean_source *source);
+
 /** op_close_handle() - undo op_open_handle() */
 void op_close_handle(struct fs *fs, uint64_t id);
 
@@ -91,6 +122,12 @@ void ops_cancel_waits(struct fs *fs);
 
 /* Reserved attributes, user.memmapfs.*, and commands: answered by the daemon; see control.h. */
 bool control_is_reserved(const char *name);
+
+/** op_reply_value() - answers with a value, or with its length where that was asked for; @length may be -errno */
+void op_reply_value(fuse_req_t req, const char *value, ssize_t length, size_t size);
+
+/** op_without_reserved() - take reserved names out of a list, in place. Return: the new length. */
+ssize_t op_without_reserved(char *list, ssize_t length);
 
 /** control_attribute() - the value of a reserved attribute: malloc'ed. Return: its length or -errno. */
 ssize_t control_attribute(struct fs *fs, struct inode *inode, const char *name, char **ret_value);
@@ -123,6 +160,7 @@ void control_submit(fuse_req_t req, struct inode *inode, const char *name, const
 void control_ioctl(fuse_req_t req, struct inode *inode, const struct fuse_file_info *fi, const void *in,
 		   size_t in_size, size_t out_size);
 
+void op_init(void *userdata, struct fuse_conn_info *conn);
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_forget(fuse_req_t req, fuse_ino_t nodeid, uint64_t lookups);
 void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);

@@ -151,6 +151,40 @@ static ssize_t read_file(const struct open_file *open, int fd, bool writable, in
 	return (ssize_t)done + MAX(rest, 0);
 }
 
+int op_clean_begin(struct clean_source *source, const struct open_file *open)
+{
+	struct stat info;
+	int result;
+
+	*source = (struct clean_source){.open = open, .use = FD_USE_NONE};
+	result = inode_fd(open->fs, open->inode, FD_READ, &source->use);
+	if (result == 0 && fstat(source->use.fd, &info) < 0)
+		result = -errno;
+	source->size = result < 0 ? 0 : (uint64_t)info.st_size;
+	return result;
+}
+
+ssize_t op_clean_read(void *context, unsigned char *to, size_t length, uint64_t offset)
+{
+	const struct clean_source *source = context;
+	size_t done;
+	ssize_t rest;
+
+	if (offset >= source->size)
+		return 0;
+	length = MIN(length, source->size - offset);
+	done = read_by_windows(source->open, source->use.fd, false, source->size, to, length, offset);
+	if (done == length)
+		return (ssize_t)done;
+	rest = read_by_call(source->open, source->use.fd, to + done, length - done, offset + done);
+	return rest < 0 ? rest : (ssize_t)done + rest;
+}
+
+void op_clean_end(struct clean_source *source)
+{
+	fd_use_end(&source->use);
+}
+
 void op_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;

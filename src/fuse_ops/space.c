@@ -26,7 +26,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 	if (result == 0) {
 		/* The kernel does not say whether the caller may keep set-id bits here, as it does for
 		 * writes: only root may. */
-		op_become_writer(req, use.fd, fuse_req_ctx(req)->uid == 0, &creds);
+		op_become_writer(req, use.fd, fuse_req_ctx(req)->uid == 0, (uint64_t)length, &creds);
 		file_change_begin(open.file, use.fd);
 		if (fallocate(use.fd, mode, offset, length) < 0)
 			result = -errno;
@@ -96,7 +96,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 	if (result == 0)
 		result = inode_fd(target.fs, target.inode, FD_WRITE, &to);
 	if (result == 0) {
-		op_become_writer(req, to.fd, fuse_req_ctx(req)->uid == 0, &creds);
+		op_become_writer(req, to.fd, fuse_req_ctx(req)->uid == 0, length, &creds);
 		file_change_begin(target.file, to.fd);
 		copied = copy_file_range(from.fd, &in_offset, to.fd, &out_offset, length, (unsigned)flags);
 		if (copied < 0)

@@ -3,6 +3,10 @@
  * A write goes into the page cache by pwrite(2) or by stores into windows; both are the same pages. Stores
  * are for media that are the page cache itself: on a disk a store dirties a whole folio. They change
  * bytes inside the file only; whatever extends it, or must clear set-id bits, is a pwrite.
+ *
+ * A write that has to be on disk is a pwrite and an fdatasync. One call with RWF_DSYNC was measured beside
+ * them and is no faster (4 KiB, ext4: 276 µs and 280, O_DSYNC 284), and would not tell a write that failed from
+ * a sync that did.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +25,11 @@
 #include "session.h"
 #include "sync.h"
 
+static bool is_direct(const struct file *file)
+{
+	return atomic_load_explicit(&file->direct_access, memory_order_relaxed);
+}
+
 static bool stores_to_windows(const struct open_file *open)
 {
 	if (open->fs->medium == MEDIUM_HUGE_PAGES)
@@ -33,8 +42,7 @@ static bool stores_to_windows(const struct open_file *open)
 	case WRITES_AUTO:
 		break;
 	}
-	return open->fs->medium == MEDIUM_MEMORY ||
-	       atomic_load_explicit(&open->file->direct_access, memory_order_relaxed);
+	return open->fs->medium == MEDIUM_MEMORY || is_direct(open->file);
 }
 
 /* What pwritev2(2) has to be told. */
@@ -75,10 +83,11 @@ static int drop_privileges(int fd, const struct stat *info)
 
 /*
  * Stores what lies inside the file; returns how many bytes that were. The rest is for pwrite(2), where there is
- * one; *@ret_error, positive, says what stopped before that.
+ * one; *@ret_error, positive, says what stopped before that. *@ret_lasting: they are on the medium, as the file
+ * is in DAX mode and its windows are mapped with MAP_SYNC.
  */
 static size_t write_by_windows(const struct open_file *open, int fd, const char *data, size_t size,
-			       uint64_t offset, int *ret_error)
+			       uint64_t offset, bool *ret_lasting, int *ret_error)
 {
 	struct window_source source = {.fd = fd, .writable = true, .growing = true, .store = true};
 	struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
@@ -92,6 +101,8 @@ static size_t write_by_windows(const struct open_file *open, int fd, const char 
 	    (open->fs->medium != MEDIUM_HUGE_PAGES || drop_privileges(fd, &info) < 0))
 		return 0;
 	source.size = (uint64_t)info.st_size;
+	source.direct = is_direct(open->file);
+	*ret_lasting = source.direct;
 	inside = MIN(size, (uint64_t)info.st_size - offset);
 	while (done < inside) {
 		struct window_pin pin = {0};
@@ -102,8 +113,11 @@ static size_t write_by_windows(const struct open_file *open, int fd, const char 
 			break;
 		}
 		result = guarded_copy(pin.bytes, data + done, pin.length);
+		if (result == 0 && pin.lasting)
+			result = guarded_persist(pin.bytes, pin.length);
 		if (result == 0)
 			done += pin.length;
+		*ret_lasting &= pin.lasting;
 		window_unpin(&pin);
 		if (result < 0) {
 			*ret_error = ENOSPC;
@@ -140,8 +154,9 @@ static void count_failure(const struct open_file *open, ssize_t error)
 		fs_count(open->fs, FAULTS_IO, 1);
 }
 
+/* *@ret_lasting: all of it is on the medium, so that there is nothing to sync. */
 static ssize_t write_file(fuse_req_t req, const struct open_file *open, const char *data, size_t size,
-			  uint64_t offset, const struct fuse_file_info *fi)
+			  uint64_t offset, const struct fuse_file_info *fi, bool *ret_lasting)
 {
 	CLEANUP(creds_restore) struct creds creds = {0};
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
@@ -154,13 +169,20 @@ static ssize_t write_file(fuse_req_t req, const struct open_file *open, const ch
 
 	if (result < 0)
 		return result;
-	op_become_writer(req, use.fd, !request_current()->kill_setid, &creds);
+	op_become_writer(req, use.fd, !request_current()->kill_setid, size, &creds);
+	/* Where there is no write(2), nobody needs to be anybody else. */
+	if (open->fs->medium == MEDIUM_HUGE_PAGES)
+		creds_restore(&creds);
+	/* The times of a store are set by the daemon, which owns every file. */
+	stores &= !creds.changed;
 	file_change_begin(open->file, use.fd);
 	if (stores)
-		done = write_by_windows(open, use.fd, data, size, offset, &error);
+		done = write_by_windows(open, use.fd, data, size, offset, ret_lasting, &error);
 	if (done < size && open->fs->medium == MEDIUM_HUGE_PAGES) {
+		*ret_lasting = false;
 		rest = refuse_rest(open, error);
 	} else if (done < size) {
+		*ret_lasting = false;
 		fs_count(open->fs, IO_WRITE_FALLBACKS, stores);
 		rest = write_by_call(use.fd, data + done, size - done, offset + done, flags);
 	}
@@ -241,7 +263,7 @@ void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, 
 {
 	struct open_file open;
 	struct extent extent;
-	bool synced, continued, failed = false;
+	bool synced, continued, failed = false, lasting = false;
 	ssize_t put;
 	int result = 0, told, flags;
 
@@ -249,14 +271,18 @@ void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, 
 		return;
 	flags = sync_flags(&open, fi);
 	synced = !fi->writepage && ((flags & O_DSYNC) || file_policy(open.file)->sync == SYNC_IMMEDIATE);
-	put = write_file(req, &open, data, size, (uint64_t)offset, fi);
+	put = write_file(req, &open, data, size, (uint64_t)offset, fi, &lasting);
 	if (put < 0 && fi->writepage)
 		report_write_back(&open, (uint64_t)offset, size, (int)-put);
 	if (put > 0) {
 		extent = written_extent(&open, fi, (uint64_t)offset, (uint64_t)put);
 		pager_written(open.file, extent.end);
-		result = sync_written(open.fs, open.inode, open.file, extent.start, extent.end - extent.start,
-				      flags, &failed);
+		/* O_SYNC is about the times as well. */
+		if (lasting && (flags & O_SYNC) != O_SYNC)
+			fs_count(open.fs, SYNC_BYTES, (uint64_t)put);
+		else
+			result = sync_written(open.fs, open.inode, open.file, extent.start,
+					      extent.end - extent.start, flags, &failed);
 	}
 	if (put > 0 && synced) {
 		continued = is_continued(open.handle, (uint64_t)offset, size);

@@ -30,8 +30,7 @@ static int link_to(struct fs *fs, struct inode *inode, struct link *ret_link)
 	return result;
 }
 
-/* Answers with a value, or with its length where the caller asked for that. */
-static void reply_value(fuse_req_t req, const char *value, ssize_t length, size_t size)
+void op_reply_value(fuse_req_t req, const char *value, ssize_t length, size_t size)
 {
 	if (length < 0)
 		fuse_reply_err(req, (int)-length);
@@ -64,7 +63,7 @@ void op_getxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, size_t siz
 		return;
 	if (control_is_reserved(name)) {
 		length = control_attribute(op_fs(req), inode, name, &reserved);
-		reply_value(req, reserved, length, size);
+		op_reply_value(req, reserved, length, size);
 		return;
 	}
 	length = link_to(op_fs(req), inode, &link);
@@ -74,11 +73,10 @@ void op_getxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, size_t siz
 			length = without_acls(name, -errno);
 	}
 	link_end(&link);
-	reply_value(req, (char *)request->space, length, size);
+	op_reply_value(req, (char *)request->space, length, size);
 }
 
-/* Takes reserved names out of a list, should BACKING have any; returns the new length. */
-static ssize_t without_reserved(char *list, ssize_t length)
+ssize_t op_without_reserved(char *list, ssize_t length)
 {
 	ssize_t kept = 0;
 
@@ -106,10 +104,10 @@ void op_listxattr(fuse_req_t req, fuse_ino_t nodeid, size_t size)
 	length = link_to(op_fs(req), inode, &link);
 	if (length == 0) {
 		length = listxattr(link.path, (char *)request->space, request->space_size);
-		length = length < 0 ? -errno : without_reserved((char *)request->space, length);
+		length = length < 0 ? -errno : op_without_reserved((char *)request->space, length);
 	}
 	link_end(&link);
-	reply_value(req, (char *)request->space, length, size);
+	op_reply_value(req, (char *)request->space, length, size);
 }
 
 /* The set-group-id bit goes when somebody outside the file's group sets its ACL. */

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 
 #include "mapping/advice.h"
+#include "mapping/guard.h"
 #include "mapping/lock.h"
 #include "mapping/windows.h"
 
@@ -92,7 +93,8 @@ static bool window_serves(const struct window *window, const struct window_sourc
 {
 	return offset - window->offset < window->length && (!source->shared || window->shared) &&
 	       (source->quiet || !atomic_load_explicit(&window->fresh, memory_order_relaxed)) &&
-	       (!source->store || atomic_load_explicit(&window->storable, memory_order_acquire));
+	       (!source->store || atomic_load_explicit(&window->storable, memory_order_acquire)) &&
+	       (!source->direct || window->sync_tried);
 }
 
 void window_count_inside(struct window *window, uint64_t size)
@@ -119,6 +121,7 @@ static void pin_bytes(struct window *window, const struct window_source *source,
 	ret_pin->window = window;
 	ret_pin->bytes = window->bytes + skip;
 	ret_pin->length = MIN(length, window->length - skip);
+	ret_pin->lasting = window->lasting;
 }
 
 /* Where the window that holds @offset starts and how far it should reach. */
@@ -241,75 +244,31 @@ static int table_insert_locked(struct mapping *mapping, struct window *window, u
 }
 
 /*
- * mmap(2) where an address and the offset that it shows lie alike in their huge pages: otherwise no entry of
- * the page tables can map a whole one.
+ * mmap(2) of a reserved window, and once more for each window that can be let go when there is no room, and
+ * without MAP_SYNC where that is refused.
  */
-static void *map_aligned(const struct window_source *source, uint64_t start, size_t length, int protection,
-			 size_t huge)
+static int map_bytes(struct window *window, const struct window_source *source, uint64_t start, size_t length,
+		     size_t huge, struct paging_refusal *ret_refusal)
 {
-	unsigned char *reserved, *bytes;
-	void *mapped;
-	size_t before;
+	struct window_cache *cache = window->cache;
+	int flags = source->direct && guard_can_persist() ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
 
-	reserved = mmap(NULL, length + huge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (reserved == MAP_FAILED)
-		return mmap(NULL, length, protection, MAP_SHARED, source->fd, (off_t)start);
-	before = (size_t)((start - (uintptr_t)reserved) & (huge - 1));
-	bytes = reserved + before;
-	mapped = mmap(bytes, length, protection, MAP_SHARED | MAP_FIXED, source->fd, (off_t)start);
-	if (mapped == MAP_FAILED) {
-		int error = errno;
-
-		munmap(reserved, length + huge);
-		errno = error;
-		return MAP_FAILED;
-	}
-	if (before > 0)
-		munmap(reserved, before);
-	munmap(bytes + length, huge - before);
-	return mapped;
-}
-
-/*
- * hugetlbfs moves a file's end to that of a mapping that can be written, if the file has become shorter meanwhile:
- * only mmap(2) does that, and not mprotect(2).
- */
-static void *map_huge_pages(const struct window_source *source, uint64_t start, size_t length)
-{
-	void *bytes = mmap(NULL, length, PROT_READ, MAP_SHARED | MAP_NORESERVE, source->fd, (off_t)start);
-
-	if (bytes != MAP_FAILED && source->store && mprotect(bytes, length, PROT_READ | PROT_WRITE) < 0) {
-		int error = errno;
-
-		munmap(bytes, length);
-		errno = error;
-		return MAP_FAILED;
-	}
-	return bytes;
-}
-
-static void *map_once(const struct window_cache *cache, const struct window_source *source, uint64_t start,
-		      size_t length, size_t huge)
-{
-	int protection = PROT_READ | (source->store ? PROT_WRITE : 0);
-
-	if (cache->unit > page_size())
-		return map_huge_pages(source, start, length);
-	return huge > 0 ? map_aligned(source, start, length, protection, huge)
-			: mmap(NULL, length, protection, MAP_SHARED, source->fd, (off_t)start);
-}
-
-/* mmap(2), and once more for each window that can be let go when there is no room. */
-static int map_bytes(struct window_cache *cache, const struct window_source *source, uint64_t start,
-		     size_t length, size_t huge, unsigned char **ret_bytes)
-{
+	if (source->direct && flags == MAP_SHARED)
+		*ret_refusal = (struct paging_refusal){EOPNOTSUPP, CALL_MMAP};
 	for (;;) {
-		void *bytes = map_once(cache, source, start, length, huge);
+		void *bytes = window_mmap(cache, source, start, length, flags, huge);
 		int error = errno;
 
 		if (bytes != MAP_FAILED) {
-			*ret_bytes = bytes;
+			window->bytes = bytes;
+			window->sync_tried = source->direct;
+			window->lasting = flags != MAP_SHARED;
 			return 0;
+		}
+		if (error == EOPNOTSUPP && flags != MAP_SHARED) {
+			flags = MAP_SHARED;
+			*ret_refusal = (struct paging_refusal){error, CALL_MMAP};
+			continue;
 		}
 		if (mapping_errno_find(CALL_MMAP, error)->action != ACTION_EVICT || !window_evict(cache))
 			return -error;
@@ -331,7 +290,7 @@ static int window_map_locked(struct mapping *mapping, const struct window_source
 	result = window_reserve(cache, (size_t)length, &window);
 	if (result < 0)
 		return result;
-	result = map_bytes(cache, source, start, (size_t)length, huge, &window->bytes);
+	result = map_bytes(window, source, start, (size_t)length, huge, ret_refusal);
 	if (result < 0) {
 		window_unreserve(cache, (size_t)length, window);
 		return result;

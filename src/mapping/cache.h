@@ -49,7 +49,9 @@ struct window {
 	_Atomic(struct mapping *) owner;
 	_Atomic uint64_t index;
 	/* constant from publication to the last unpin */
-	bool shared; /* mapped from a descriptor open for writing: msync(2) works, ETXTBSY threatens */
+	bool shared;	 /* mapped from a descriptor open for writing: msync(2) works, ETXTBSY threatens */
+	bool sync_tried; /* MAP_SYNC was asked for */
+	bool lasting;	 /* and granted: a store is on the medium after guarded_persist() */
 	unsigned char *bytes;
 	size_t length;
 	uint64_t offset;
@@ -99,7 +101,7 @@ struct window_cache {
 	struct mapping_said said;
 };
 
-/* The windows of one file. 112 bytes; what not every file needs is allocated when there is something to hold. */
+/* The windows of one file. What not every file needs is allocated when there is something to hold. */
 struct mapping {
 	struct window_cache *cache;
 	pthread_mutex_t lock;
@@ -121,6 +123,7 @@ struct window_source {
 	bool growing;  /* somebody has the file open for writing: map past its end */
 	bool shared;   /* insist on a window that msync(2) works on; needs writable */
 	bool store;    /* the bytes will be stored to; needs writable */
+	bool direct;   /* the file is in DAX mode: ask for MAP_SYNC; needs writable */
 	bool quiet;    /* not for the bytes' sake: nothing is read ahead for this */
 	uint64_t size; /* of the file, in bytes */
 };
@@ -129,6 +132,7 @@ struct window_pin {
 	struct window *window; /* NULL: nothing pinned */
 	unsigned char *bytes;  /* address of the byte at the offset asked for */
 	size_t length;	       /* bytes from there, at most what was asked for, > 0 */
+	bool lasting;	       /* a store is on the medium after guarded_persist(), without msync(2) */
 };
 
 /**

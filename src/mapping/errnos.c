@@ -20,6 +20,7 @@ static const struct mapping_errno table[] = {
 	{CALL_MMAP, ENODEV, "ENODEV", "the file system cannot map files", ACTION_FALL_BACK},
 	{CALL_MMAP, ENOMEM, "ENOMEM", "no address space or map slots left (RLIMIT_AS, vm.max_map_count)",
 	 ACTION_EVICT},
+	{CALL_MMAP, EOPNOTSUPP, "EOPNOTSUPP", "there is no MAP_SYNC for this medium", ACTION_FALL_BACK},
 	{CALL_MMAP, EOVERFLOW, "EOVERFLOW", "the file is too large to map here", ACTION_FALL_BACK},
 	{CALL_MMAP, EPERM, "EPERM", "a seal or security policy forbids the mapping", ACTION_FALL_BACK},
 	{CALL_MMAP, ETXTBSY, "ETXTBSY", "the file is being executed", ACTION_FALL_BACK},

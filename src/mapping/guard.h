@@ -8,6 +8,7 @@
  * -EFAULT. Knows nothing of windows.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /**
@@ -35,5 +36,18 @@ int guard_init(void);
  *   -EFAULT  a page could not appear; any part of @to may have been written
  */
 int guarded_copy(void *to, const void *from, size_t length);
+
+/** guard_can_persist() - does this processor have what guarded_persist() needs? */
+bool guard_can_persist(void);
+
+/**
+ * guarded_persist() - wait until stored bytes have left the processor's caches
+ * @bytes: of a window mapped with MAP_SYNC: they are on the medium then
+ *
+ * Return: 0, or -EFAULT where a page is gone. Does nothing where guard_can_persist() says no.
+ *
+ * See: mmap(2) (MAP_SYNC)
+ */
+int guarded_persist(const void *bytes, size_t length);
 
 #endif

@@ -26,6 +26,16 @@ int window_reserve(struct window_cache *cache, size_t length, struct window **re
 /** window_unreserve() - give back what window_reserve() returned. Locks: cache->lock. */
 void window_unreserve(struct window_cache *cache, size_t length, struct window *window);
 
+/**
+ * window_mmap() - mmap(2) for a window
+ * @flags: MAP_SHARED, or MAP_SHARED_VALIDATE with MAP_SYNC
+ * @huge:  size of a huge page to align for; 0 for none
+ *
+ * Return: as mmap(2), with errno.
+ */
+void *window_mmap(const struct window_cache *cache, const struct window_source *source, uint64_t start,
+		  size_t length, int flags, size_t huge);
+
 /** window_publish() - from here on the window lives, with one pin for the caller. Locks: cache->lock. */
 void window_publish(struct window *window, struct mapping *owner, uint64_t index);
 

@@ -54,8 +54,8 @@ class Mount:
                 sys.exit("errors: the daemon does not mount: " + self.said.read())
             time.sleep(0.01)
 
-    def stats(self):
-        return json.loads(os.getxattr(self.path, "user.memmapfs.stats"))["sync"]
+    def stats(self, part="sync"):
+        return json.loads(os.getxattr(self.path, "user.memmapfs.stats"))[part]
 
     def settle(self):
         """Until nothing is dirty and nothing is being synced."""
@@ -200,6 +200,17 @@ class Case:
             handle.file.dirty.clear()
         if not dup:
             handle.file.handles.remove(handle)
+            if lazy:
+                self.await_release()
+
+    def await_release(self):
+        """The kernel sends RELEASE after close has returned, and lazy syncs once more then."""
+        handles = sum(len(file.handles) for file in self.files.values())
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while self.mount.stats("handles") != handles:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.mount.stats('handles')} handles in the daemon, {handles} here")
+            time.sleep(0.0005)
 
     def dirty_all(self):
         """Write to every file, in as many places as it can be dirty in."""

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # When each sync= mode syncs, told by the daemon's own count of syncs. That a sync is one, scripts/powercut
-# shows; what becomes of its errors, test_sync_errors.sh.
+# shows; what becomes of its errors, scripts/errors.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 

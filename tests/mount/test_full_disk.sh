@@ -94,3 +94,45 @@ for fs in ext4 tmpfs; do
 		stop_mount
 	done
 done
+
+if image ext4 32M -m 20; then
+	use_image_as_backing
+	start_mount_at "$BACKING" "$WORK/full"
+	check 'what the file system holds back for root is not for others, by write and by fallocate; root may have it' py <<'PY'
+os.chmod(BACKING, 0o777)
+def fill(path, step):
+    fd, done = os.open(path, os.O_CREAT | os.O_RDWR, 0o666), 0
+    while done < 64 * MIB:
+        try:
+            done += step(fd, done)
+        except OSError as error:
+            equal(error.errno, ENOSPC)
+            break
+    os.fsync(fd)
+    os.close(fd)
+    return done
+def write(fd, offset):
+    return os.pwrite(fd, b"w" * 65536, offset)
+def allocate(fd, offset):
+    os.posix_fallocate(fd, offset, 65536)
+    return 65536
+def held_back():
+    info = os.statvfs(BACKING)
+    return (info.f_bfree - info.f_bavail) * info.f_frsize
+def reserve_left():
+    info = os.statvfs(BACKING)
+    return info.f_bfree * info.f_frsize
+reserve = held_back()
+equal(reserve > 4 * MIB, True, "held back: %d" % reserve)
+for step in write, allocate:
+    equal(as_user(1000, fill, MNT + "/filler", step) > MIB, True, "written by an ordinary user")
+    equal(reserve_left() > reserve - MIB, True, "%s left %d of %d" % (step.__name__, reserve_left(), reserve))
+    equal(fill(MNT + "/root", step) > reserve // 2, True, "written by root")
+    os.unlink(MNT + "/filler")
+    os.unlink(MNT + "/root")
+    wait_until(10, lambda: reserve_left() > 2 * reserve)
+PY
+	stop_mount
+else
+	skip_check 'what a full ext4 holds back for root' "$IMAGE_ERROR"
+fi

@@ -26,9 +26,12 @@ DAEMON = int(os.environ.get("DAEMON") or 0)
 
 
 def device_bytes():
-    """Bytes read from the image's device so far."""
-    with open("/sys/block/%s/stat" % os.environ["DEVICE"]) as file:
-        return int(file.read().split()[2]) * 512
+    """Bytes read from the image's device, with what is being read ahead: that counts when it is there."""
+    def figures():
+        with open("/sys/block/%s/stat" % os.environ["DEVICE"]) as file:
+            return [int(word) for word in file.read().split()]
+    wait_until(20, lambda: figures()[8] == 0)
+    return figures()[2] * 512
 
 
 def make_cold(path):

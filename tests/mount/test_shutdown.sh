@@ -175,13 +175,16 @@ stop_mount
 
 # A disk that takes long, and MOUNTPOINT a mount of its own, which the end of ours must not take along
 sentence='a second SIGTERM ends at once with status 7, and leaves what lies below the mount'
+late='syncs that take longer than their interval are logged once, and do not pile up'
 if grep -qaE '__(asan|tsan)_init' "$MEMMAPFS_BIN"; then
 	skip_check "$sentence" 'a sanitizer wants to be preloaded first'
+	skip_check "$late" 'a sanitizer wants to be preloaded first'
 else
 	cat >"$WORK/slow.c" <<'END'
 #include <stddef.h>
+#include <stdlib.h>
 #include <unistd.h>
-static int slow(void) { sleep(10); return 0; }
+static int slow(void) { usleep(1000 * atoi(getenv("SLOW_MS"))); return 0; }
 int fsync(int fd) { (void)fd; return slow(); }
 int fdatasync(int fd) { (void)fd; return slow(); }
 int msync(void *bytes, size_t length, int flags) { (void)bytes; (void)length; (void)flags; return slow(); }
@@ -190,7 +193,7 @@ END
 	mkdir "$WORK/below" "$WORK/slow-backing"
 	mount -t tmpfs below "$WORK/below"
 	images+=("$WORK/below")
-	LAUNCH=(env "LD_PRELOAD=$WORK/slow.so")
+	LAUNCH=(env SLOW_MS=10000 "LD_PRELOAD=$WORK/slow.so")
 	start_mount_at "$WORK/slow-backing" "$WORK/below" sync=periodic,sync_interval=1h
 	LAUNCH=()
 	expect_stderr 'Terminated again: ending at once; .* may not be on disk'
@@ -209,4 +212,30 @@ END
 	wait "$DAEMON" || status=$?
 	[ "$status" = 7 ] || fail "status $status instead of 7"
 	daemons[${#daemons[@]} - 1]=''
+
+	# A sync of 500 ms and a tick each 50: a tick that started a sync regardless would leave twenty behind.
+	mkdir "$WORK/late-backing" "$WORK/late"
+	LAUNCH=(env SLOW_MS=500 "LD_PRELOAD=$WORK/slow.so")
+	start_mount_at "$WORK/late-backing" "$WORK/late" sync=periodic,sync_interval=50ms
+	LAUNCH=()
+	no_pile() {
+		py <<'PY'
+fd = os.open(MNT + "/file", os.O_CREAT | os.O_RDWR)
+began, before = time.monotonic(), statistics()["sync"]
+while time.monotonic() < began + 2:
+    os.pwrite(fd, b"x" * 4096, 0)
+    time.sleep(0.01)
+after = statistics()["sync"]
+equal(after["ticks"] - before["ticks"] > 10, True, "ticks go on: %r" % after)
+# One at a time of the file, and as many of its directory.
+equal(after["msyncs"] - before["msyncs"] <= 10, True, "syncs: %r" % after)
+wait_until(1.8, lambda: statistics()["sync"]["dirty_bytes"] == 0)
+settled = statistics()["sync"]["msyncs"]
+time.sleep(1)
+equal(statistics()["sync"]["msyncs"] - settled <= 1, True, "nothing is left over")
+PY
+		same 'warnings' 1 "$(grep -c 'a sync takes longer than its interval' "$WORK/stderr.$((${#daemons[@]} - 1))")"
+	}
+	check "$late" no_pile
+	stop_mount
 fi

@@ -109,3 +109,27 @@ user_unmounts() {
 }
 check 'the user unmounts with fusermount3 -u' user_unmounts
 daemon_ends 20
+
+# A file system of its own below BACKING, as where many users' directories lie
+mkdir "$BACKING/sub"
+mount -t tmpfs -o "uid=$uid" sub "$BACKING/sub"
+images+=("$BACKING/sub")
+# shellcheck disable=SC2054 # one word for strace
+LAUNCH=(strace -f -qq -o "$WORK/calls" -e trace=syncfs setpriv "--reuid=$uid" "--regid=$uid" --clear-groups)
+ORDINARY_USER=1 start_mount_at "$BACKING" "$WORK/usermnt" sync=never
+LAUNCH=()
+write_below() {
+	py <<'PY'
+os.setgroups([])
+os.setgid(int(os.environ["uid"]))
+os.setuid(int(os.environ["uid"]))
+write_file(MNT + "/sub/file", b"x" * 100000)
+PY
+	user_unmounts
+}
+check 'the user writes to a file system below BACKING' write_below
+daemon_ends 20
+synced_all() {
+	[ "$(grep -c 'syncfs(.*= 0' "$WORK/calls")" -ge 2 ]
+}
+check 'the end of his mount syncs the file systems below BACKING as well' synced_all

@@ -11,6 +11,7 @@ import time
 from disk import Disk
 from evidence import Checker, Log, promise, promise_bound
 from guest import Failure, Guest, read_text
+from pmem import boot_with_pmem
 
 IMAGE_SIZE = 512 << 20
 MKFS = {
@@ -52,7 +53,7 @@ def run_guest(spec, directory, chance):
     """Boot, let it write for a while, cut. Returns what share of the unflushed blocks the disk kept."""
     current, stable = make_disk(directory, spec["fs"])
     disk = Disk(os.path.join(directory, "nbd"), current, stable)
-    words = [f"{name}={spec[name]}" for name in ("fs", "run", "kinds", "options")]
+    words = [f"{name}={spec[name]}" for name in ("fs", "run", "kinds", "options", "mount") if name in spec]
     if spec["broken"]:
         words.append(f"break={spec['broken']}")
     guest = Guest(directory, spec["kernel"], spec["initramfs"], disk, spec["memory"])
@@ -66,6 +67,20 @@ def run_guest(spec, directory, chance):
         unflushed = disk.cut(keep, chance)
     os.unlink(current)
     return stable, disk, keep, unflushed
+
+
+def run_on_pmem(spec, directory, chance):
+    """The same where the disk is memory that keeps everything that has left the processor."""
+    words = [f"{name}={spec[name]}" for name in ("run", "kinds", "options")]
+    if spec["broken"]:
+        words.append(f"break={spec['broken']}")
+    guest, pmem, disk = boot_with_pmem(directory, spec["kernel"], spec["initramfs"], words)
+    try:
+        guest.wait_for("G")
+        time.sleep(chance.uniform(*spec["seconds"]))
+    finally:
+        guest.kill()
+    return pmem.image(), disk, 1.0, 0
 
 
 def boot(directory, kernel, initramfs):
@@ -94,7 +109,8 @@ def cut(spec):
     result = dict(spec, violations=[], failure=None, writes=0, promised=0, units=0)
     started = time.monotonic()
     try:
-        stable, disk, keep, unflushed = run_guest(spec, directory, chance)
+        run = run_on_pmem if spec["dax"] else run_guest
+        stable, disk, keep, unflushed = run(spec, directory, chance)
         log = Log(read_text(os.path.join(directory, "log")))
         if log.errors:
             raise Failure("; ".join(log.errors[:5]))

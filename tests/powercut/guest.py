@@ -30,17 +30,19 @@ def read_text(path):
 class Guest:
     """A machine with a disk that @disk serves, in a directory of its own; see init for what it does."""
 
-    def __init__(self, directory, kernel, initramfs, disk, memory=None):
-        """@memory: begin there and do not boot."""
+    def __init__(self, directory, kernel, initramfs, disk, memory=None, pmem=None):
+        """@memory: begin there and do not boot. @pmem: what pmem.py adds to the machine."""
         self.directory, self.disk = directory, disk
         self._words = os.path.join(directory, "words")
         with open(self._words, "wb") as file:
             file.write(b"wait\n".ljust(WORDS_SIZE, b"\0"))
         log, console = (os.path.join(directory, name) for name in ("log", "console"))
         self._control = os.path.join(directory, "control")
-        command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-machine", "q35", "-m", "512", "-smp", "1"]
+        command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1"]
+        command += pmem.machine if pmem else ["-machine", "q35", "-m", "512"]
         command += ["-nodefaults", "-display", "none", "-no-reboot", "-kernel", kernel, "-initrd", initramfs]
-        command += ["-append", "console=ttyS0 quiet panic=-1 no_timer_check", "-serial", f"file:{console}"]
+        append = "console=ttyS0 quiet panic=-1 no_timer_check" + (" " + pmem.append if pmem else "")
+        command += ["-append", append, "-serial", f"file:{console}"]
         command += ["-device", "virtio-serial-pci", "-chardev", f"file,id=log,path={log}"]
         command += ["-device", "virtserialport,chardev=log,name=powercut"]
         command += ["-blockdev", f"driver=nbd,node-name=disk,server.type=unix,server.path={disk.address}"]

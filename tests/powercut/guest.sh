@@ -33,15 +33,24 @@ guest_programs() {
 	local flags=(-D_GNU_SOURCE -std=gnu11 -O2 -Wall -Wextra -pthread)
 	gcc "${flags[@]}" -static "$1/writer.c" "$1/kinds.c" -o "$2/writer"
 	gcc "${flags[@]}" -static "$1/flakey.c" -o "$2/flakey"
+	gcc "${flags[@]}" -static "$1/probe.c" -o "$2/probe"
 	gcc "${flags[@]}" -shared -fPIC "$1/shim.c" -o "$2/shim.so"
 }
 
-# guest_initramfs SOURCE OUTPUT PROGRAMS DAEMON
+# guest_initramfs SOURCE OUTPUT PROGRAMS DAEMON [NAME=FILE...]
 guest_initramfs() {
 	local source=$1 output=$2 programs=$3 bin=$4
+	shift 4
 	python3 "$source/initramfs.py" "$output" "$guest_modules" init="$source/init" bin/busybox=/bin/busybox \
 		bin/memmapfs-fuse="$bin" bin/writer="$programs/writer" lib/powercut-shim.so="$programs/shim.so" \
-		bin/flakey="$programs/flakey" bin/table="$source/table.sh" scripts/flakey.sh="$source/flakey.sh" \
+		bin/flakey="$programs/flakey" bin/probe="$programs/probe" bin/table="$source/table.sh" \
+		scripts/flakey.sh="$source/flakey.sh" scripts/peer.sh="$source/peer.sh" \
+		scripts/probe.sh="$source/probe.sh" scripts/pmem.sh="$source/pmem.sh" "$@" \
 		bin/dmsetup="$(command -v dmsetup || echo /usr/sbin/dmsetup)" \
-		-- virtio_pci virtio_blk virtio_console crc32c_generic fuse xfs dm-flakey
+		-- virtio_pci virtio_blk virtio_console crc32c_generic fuse xfs dm-flakey nd_e820 nd_pmem virtio_pmem
+}
+
+# guest_clean DIRECTORY - remove what these functions have made there
+guest_clean() {
+	rm -rf "${1:?}"/{boot,initramfs,writer,shim.so,flakey,probe}
 }

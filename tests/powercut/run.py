@@ -9,6 +9,7 @@ import sys
 
 from cut import boot, cut
 from guest import Failure
+from pmem import ask
 
 KEEP = ("none", "some", "all")
 
@@ -40,13 +41,14 @@ def specs(arguments, memory):
                     "mode": mode,
                     "fs": fs,
                     "run": run,
-                    "keep": arguments.keep or KEEP[number % len(KEEP)],
+                    "keep": "all" if arguments.dax else arguments.keep or KEEP[number % len(KEEP)],
                     "kinds": arguments.kinds,
                     "options": ",".join(options),
                     "interval_us": arguments.interval_ms * 1000,
                     # Before the first interval is over, periodic promises little.
                     "seconds": (0.3 + interval * (mode == "periodic"), 1.5 + 4 * interval),
                     "broken": arguments.broken,
+                    "dax": arguments.dax,
                     "kernel": arguments.kernel,
                     "initramfs": os.path.join(arguments.work, "initramfs"),
                     "memory": memory,
@@ -91,14 +93,19 @@ def main():
     parser.add_argument("--options")
     parser.add_argument("--interval", dest="interval_ms", type=milliseconds)
     parser.add_argument("--broken", choices=("all", "background"))
+    parser.add_argument("--dax", action="store_true")
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--kernel")
     parser.add_argument("--work")
     arguments = parser.parse_args()
 
+    initramfs, memory, wrong = os.path.join(arguments.work, "initramfs"), None, 0
     try:
-        memory = boot(os.path.join(arguments.work, "boot"), arguments.kernel, os.path.join(arguments.work, "initramfs"))
+        if arguments.dax:
+            wrong = ask(arguments.work, arguments.kernel, initramfs, arguments.verbose)
+        else:
+            memory = boot(os.path.join(arguments.work, "boot"), arguments.kernel, initramfs)
     except Failure as failure:
         sys.exit(f"powercut: {failure}")
     cuts = violating = violations = failures = writes = promised = idle = 0
@@ -118,7 +125,7 @@ def main():
         f"powercut: {cuts} cuts, {writes} acknowledged writes, {promised} of them promised to be on disk:"
         f" {violations} violations in {violating} cuts, {failures} cuts failed, {idle} promised nothing"
     )
-    sys.exit(1 if violations or failures or idle else 0)
+    sys.exit(1 if violations or failures or idle or wrong else 0)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ static const char usage_text[] =
 	"usage: torture --mount DIR [--backing DIR] [OPTION...]\n"
 	"  --mount DIR          where two processes work\n"
 	"  --backing DIR        where one works directly; default: the mount's DIR, a plain directory\n"
+	"  --origin DIR         all three work on the mount, on files that are made in DIR, which is behind "
+	"it,\n"
+	"                       and must stay there as they were: for mode=cow\n"
 	"  --seed N             what is done; default from the clock, printed\n"
 	"  --ops N              end after N operations in each mode\n"
 	"  --seconds S          end after S seconds, shared between the modes (default 10 without --ops)\n"
@@ -93,7 +96,7 @@ static void options_parse(struct options *o, int argc, char **argv)
 		{"files", 1, NULL, 'f'},  {"cache", 1, NULL, 'c'},    {"serial", 0, NULL, 'S'},
 		{"racing", 0, NULL, 'R'}, {"handover", 1, NULL, 'h'}, {"sabotage", 0, NULL, 'x'},
 		{"skip", 1, NULL, 'k'},	  {"strict", 0, NULL, 'T'},   {"log-dir", 1, NULL, 'l'},
-		{"help", 0, NULL, 'H'},	  {NULL, 0, NULL, 0},
+		{"origin", 1, NULL, 'o'}, {"help", 0, NULL, 'H'},     {NULL, 0, NULL, 0},
 	};
 	int c;
 
@@ -143,6 +146,9 @@ static void options_parse(struct options *o, int argc, char **argv)
 		case 'k':
 			o->skip = skip_parse(optarg);
 			break;
+		case 'o':
+			o->origin = optarg;
+			break;
 		case 'l':
 			o->log_dir = optarg;
 			break;
@@ -155,6 +161,8 @@ static void options_parse(struct options *o, int argc, char **argv)
 	}
 	if (optind != argc || o->side[0].dir == NULL)
 		usage("--mount DIR is needed, and nothing but options");
+	if (o->origin != NULL && (o->side[1].dir != NULL || o->sabotage))
+		usage("--origin goes with neither --backing nor --sabotage");
 	if (o->side[1].dir == NULL)
 		o->side[1].dir = o->side[0].dir;
 	if (o->max_size < 4 * PAGE || o->max_size > 64 << 20 || o->files < 1 || o->files >= MAX_FILES)
@@ -193,12 +201,14 @@ static void files_create(struct shared *sh)
 		m->base = f % 4 == 3 ? (1UL << 30) - (m->max / 2 & ~(PAGE - 1)) : 0;
 		m->gen = 1;
 		m->data = share(m->max + PAGE);
-		snprintf(path, sizeof(path), "%s/%s", sh->opt.side[1].dir, m->name);
+		snprintf(path, sizeof(path), "%s/%s", dir_of_files(sh), m->name);
 		fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (fd < 0 || ftruncate(fd, (off_t)m->base) != 0) {
 			fprintf(stderr, "torture: create '%s': %s\n", path, strerror(errno));
 			exit(2);
 		}
+		if (sh->opt.origin != NULL)
+			origin_fill(sh, f, fd);
 		close(fd);
 	}
 }
@@ -369,6 +379,8 @@ int main(int argc, char **argv)
 	}
 	if (!bad)
 		files_remove(sh);
+	if (o.origin != NULL)
+		bad |= origin_check(sh);
 	summary_print(sh, now() - start, !bad);
 	return bad;
 }

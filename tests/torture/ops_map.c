@@ -39,7 +39,7 @@ void op_map_batch(struct proc *p, unsigned f)
 	struct model *m = &p->sh->file[f];
 	struct slot *s = &p->slot[f];
 	bool may_write = p->side->mmap_write && !skipped(p, K_MWRITE) &&
-			 !(p->id == BACK && p->sh->opt.cache == CACHE_ALWAYS);
+			 !(!proc_on_mount(p) && p->sh->opt.cache == CACHE_ALWAYS);
 	bool stores = may_write && rng_below(p->rng, 3) != 0;
 	unsigned n = 1 + (unsigned)rng_below(p->rng, 16);
 	uint64_t lo, hi, spread;

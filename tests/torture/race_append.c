@@ -31,7 +31,7 @@ void append_layout(struct racer *r)
 	for (unsigned i = 0; i < NPROC; i++)
 		atomic_store(&r->race->appended[i], 0);
 	atomic_store(&r->race->cur_size, 0);
-	snprintf(path, sizeof(path), "%s/%s", r->p->sh->opt.side[1].dir, r->p->sh->file[RACE_FILE].name);
+	snprintf(path, sizeof(path), "%s/%s", dir_of_files(r->p->sh), r->p->sh->file[RACE_FILE].name);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		fail(r->p, "create '%s': %s", path, strerror(errno));
@@ -57,7 +57,7 @@ void append_step(struct racer *r)
 	uint32_t top = rng_one_in(&r->rng, 8) ? RECORD_MAX : 200, len, pos;
 	ssize_t n;
 
-	if (r->p->id == BACK && !race->back_writes)
+	if (!proc_on_mount(r->p) && !race->back_writes)
 		return;
 	len = 1 + (uint32_t)rng_below(&r->rng, top);
 	/* keeps all three together below the limit, since each adds before it writes */
@@ -76,7 +76,7 @@ void append_step(struct racer *r)
 		race_fail(r, "append", pos, len, NULL, 0, n < 0 ? strerror(errno) : "short count");
 	atomic_store(&race->appended[r->p->id], pos + len);
 	/* while BACKING appends, the mount's own idea of the offset is behind */
-	if ((r->p->id == BACK || !race->back_writes) && rng_one_in(&r->rng, 4))
+	if ((!proc_on_mount(r->p) || !race->back_writes) && rng_one_in(&r->rng, 4))
 		own_check(r, buf, len);
 }
 

@@ -62,7 +62,7 @@ static void zone_add(struct racer *r, uint32_t *at, bool second)
 
 	switch (rng_below(&r->rng, 4)) {
 	case 0:
-		if (second || owner == BACK) {
+		if (second || id_behind(r->p->sh, owner)) {
 			stripe_add(r, at, len, owner, STRIPE_MAPPED);
 			return;
 		}
@@ -95,7 +95,7 @@ void stripes_layout(struct racer *r)
 	while (at < PART2 + area && race->count < MAX_STRIPES - 300)
 		zone_add(r, &at, true);
 	race->size = at;
-	snprintf(path, sizeof(path), "%s/%s", r->p->sh->opt.side[1].dir, r->p->sh->file[RACE_FILE].name);
+	snprintf(path, sizeof(path), "%s/%s", dir_of_files(r->p->sh), r->p->sh->file[RACE_FILE].name);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		fail(r->p, "create '%s': %s", path, strerror(errno));
@@ -119,7 +119,7 @@ static int64_t stripe_oldest(const struct racer *r, const struct stripe *st, enu
 
 	if (!proc_on_mount(r->p))
 		return st->owner == BACK ? atomic_load(&st->done) : atomic_load(&st->shown);
-	if (st->owner == BACK)
+	if (id_behind(r->p->sh, st->owner))
 		return how == BY_DIRECT || (how == BY_READ && cache == CACHE_NONE)
 			       ? (int64_t)atomic_load(&st->shown)
 			       : -1;

@@ -40,7 +40,7 @@ void truncate_layout(struct racer *r)
 	atomic_store(&race->epoch, 0);
 	atomic_store(&race->cur_size, race->keep);
 	atomic_store(&race->data_end, race->keep);
-	snprintf(path, sizeof(path), "%s/%s", r->p->sh->opt.side[1].dir, r->p->sh->file[RACE_FILE].name);
+	snprintf(path, sizeof(path), "%s/%s", dir_of_files(r->p->sh), r->p->sh->file[RACE_FILE].name);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		fail(r->p, "create '%s': %s", path, strerror(errno));
@@ -89,7 +89,8 @@ static bool coherent(const struct racer *r)
 {
 	const struct race *race = r->race;
 
-	return !proc_on_mount(r->p) || race->cutter != BACK || r->p->sh->opt.cache == CACHE_NONE;
+	return !proc_on_mount(r->p) || !id_behind(r->p->sh, race->cutter) ||
+	       r->p->sh->opt.cache == CACHE_NONE;
 }
 
 /* @want: bytes that must be there, or -1 when the count may be anything from the kept part on */

@@ -181,7 +181,7 @@ static void round_work(struct racer *r)
 	racer_close(r);
 	barrier(r->p);
 	/* as in serial mode: who stored through a mapping in BACKING says so, since nothing else does */
-	if (r->p->id == BACK && race->back_writes && utimensat(AT_FDCWD, r->path, NULL, 0) != 0)
+	if (!proc_on_mount(r->p) && race->back_writes && utimensat(AT_FDCWD, r->path, NULL, 0) != 0)
 		fail(r->p, "touch '%s': %s", r->path, strerror(errno));
 	barrier(r->p);
 	racer_open(r);
@@ -206,6 +206,11 @@ void racing_run(struct proc *p)
 		round_work(&r);
 		if (p->id == 0 && unlink(r.path) != 0)
 			fail(p, "unlink '%s': %s", r.path, strerror(errno));
+		if (p->id == 0 && sh->opt.origin != NULL) {
+			snprintf(r.path, sizeof(r.path), "%s/%s", sh->opt.origin, sh->file[RACE_FILE].name);
+			if (unlink(r.path) != 0)
+				fail(p, "'%s' is gone from the origin: %s", r.path, strerror(errno));
+		}
 		/* read before the barrier by all, or one could miss a stop that another saw */
 		bool stop = atomic_load(&sh->stop);
 		barrier(p);

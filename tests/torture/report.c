@@ -96,8 +96,8 @@ static void repeat_line(const struct shared *sh, FILE *out)
 	static const char *const cache[] = {"auto", "none", "always"};
 	const struct options *o = &sh->opt;
 
-	fprintf(out, "repeat with: torture --mount '%s' --backing '%s' --seed %" PRIu64, o->side[0].dir,
-		o->side[1].dir, o->seed);
+	fprintf(out, "repeat with: torture --mount '%s' --%s '%s' --seed %" PRIu64, o->side[0].dir,
+		o->origin != NULL ? "origin" : "backing", dir_of_files(sh), o->seed);
 	if (!sh->in_racing)
 		fprintf(out, " --ops %" PRIu64, sh->ops + 64);
 	for (unsigned k = 0, first = 1; k <= K_COUNT; k++) {

@@ -73,7 +73,7 @@ static void step(struct proc *p, unsigned f)
 {
 	enum kind kind = pick_kind(p->rng);
 
-	if (p->id == BACK && p->sh->opt.cache == CACHE_ALWAYS && kind_changes(kind))
+	if (!proc_on_mount(p) && p->sh->opt.cache == CACHE_ALWAYS && kind_changes(kind))
 		kind = K_READ;
 	if (kind != K_COUNT && skipped(p, kind))
 		kind = K_READ;
@@ -179,9 +179,9 @@ static unsigned hand_over(struct proc *p)
 
 	next = next < 7 ? 0 : next < 13 ? 1 : BACK;
 	sh->next_file = (unsigned)rng_below(p->rng, sh->opt.files);
-	if (p->id == BACK)
+	if (!proc_on_mount(p))
 		announce(p);
-	if (next == BACK && sh->file[sh->next_file].mount_dirty) {
+	if (id_behind(sh, next) && sh->file[sh->next_file].mount_dirty) {
 		if (proc_on_mount(p))
 			slot_flush(p, sh->next_file);
 		else

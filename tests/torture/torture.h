@@ -22,6 +22,7 @@
 
 #define NPROC 3 /* processes 0 and 1 work on the mount, process BACK in BACKING */
 #define BACK 2
+#define ORIGIN_PAGES 24 /* files made in --origin begin with so much random data, at most */
 #define MAX_FILES 16
 #define RING 10000	   /* operations remembered for each process */
 #define PAGE 4096UL	   /* alignment of everything that has to be aligned */
@@ -89,6 +90,8 @@ struct options {
 	bool strict;   /* see stripe_oldest() */
 	uint32_t skip; /* bit k: leave out kind k; bit K_COUNT: O_DIRECT */
 	const char *log_dir;
+	const char
+		*origin; /* NULL, or where files are made that all three processes change on the mount only */
 };
 
 /* xorshift64*: small, fast and the same everywhere, so that a seed means the same run everywhere. */
@@ -193,9 +196,21 @@ static inline bool skipped(const struct proc *p, unsigned kind)
 	return p->sh->opt.skip >> kind & 1;
 }
 
+/* Does this one of the processes work in BACKING? */
+static inline bool id_behind(const struct shared *sh, unsigned id)
+{
+	return id == BACK && sh->opt.origin == NULL;
+}
+
 static inline bool proc_on_mount(const struct proc *p)
 {
-	return p->id != BACK;
+	return !id_behind(p->sh, p->id);
+}
+
+/* Where files are made. */
+static inline const char *dir_of_files(const struct shared *sh)
+{
+	return sh->opt.origin != NULL ? sh->opt.origin : sh->opt.side[1].dir;
 }
 
 static inline bool slot_reads(const struct slot *s)
@@ -217,6 +232,14 @@ static inline bool slot_writes(const struct slot *s)
  * Return: 0, or -errno with a message on stderr when not even a file can be made there.
  */
 int side_probe(struct side *side);
+
+/* origin.c: files that are made in BACKING and changed on the mount only (--origin) */
+
+/** origin_fill() - give a new file of @f, open at @fd, random content, and the model the same. Exits on failure. */
+void origin_fill(struct shared *sh, unsigned f, int fd);
+
+/** origin_check() - has no byte of the files changed? They are removed. Return: 0, or 1 with a message. */
+int origin_check(struct shared *sh);
 
 /* model.c: none of these touch a file; offsets are above base */
 void model_write(struct model *m, uint64_t off, const void *data, uint64_t len);

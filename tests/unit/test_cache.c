@@ -992,6 +992,41 @@ START_TEST(threads_pin_while_windows_are_dropped)
 }
 END_TEST
 
+static unsigned map_refusals;
+
+static void count_refusal(struct mapping *whose, enum mapping_call call, int error)
+{
+	ck_assert_ptr_eq(whose, &mapping);
+	ck_assert_int_eq(call, CALL_MMAP);
+	ck_assert_int_eq(error, EOPNOTSUPP);
+	map_refusals++;
+}
+
+/* No MAP_SYNC for this file: told once a window, which is mapped all the same and kept. */
+START_TEST(without_map_sync_the_window_serves_and_its_stores_do_not_last)
+{
+	struct window_source direct;
+	struct window_pin first, second;
+
+	begin(WHOLE, 0, 4 * page);
+	cache.hooks.refused = count_refusal;
+	map_refusals = 0;
+	touch(storer(4 * page), 0);
+	direct = storer(4 * page);
+	direct.direct = true;
+	first = pin(direct, 0, 16);
+	ck_assert(!first.lasting);
+	ck_assert_uint_eq(map_refusals, 1);
+	first.bytes[0] = 'x';
+	second = pin(direct, page, 16);
+	ck_assert_ptr_eq(second.window, first.window);
+	ck_assert_uint_eq(map_refusals, 1);
+	window_unpin(&first);
+	window_unpin(&second);
+	end();
+}
+END_TEST
+
 /* The same while windows are evicted; with four times the room that pins need, nobody is refused. */
 START_TEST(threads_pin_while_windows_are_evicted)
 {
@@ -1089,6 +1124,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, residency_of_a_large_window_is_counted_to_its_end);
 	tcase_add_test(tests, threads_pin_the_bytes_they_ask_for);
 	tcase_add_test(tests, threads_pin_while_windows_are_dropped);
+	tcase_add_test(tests, without_map_sync_the_window_serves_and_its_stores_do_not_last);
 	tcase_add_test(tests, threads_pin_while_windows_are_evicted);
 	tcase_add_test(tests, threads_pin_a_file_mapped_whole);
 	tcase_add_test(tests, threads_that_miss_together_map_once);

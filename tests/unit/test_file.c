@@ -12,6 +12,7 @@
 #include "fs.h"
 #include "handle.h"
 #include "inode.h"
+#include "mapping/sync.h"
 #include "util.h"
 
 #define SECOND INT64_C(1000000000)
@@ -45,7 +46,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-	file_free(file);
+	file_free(fs, file);
 	for (int kind = 0; kind < FD_KINDS; kind++)
 		fd_slot_close(&fs->fds, &inode->slots[kind]);
 	fd_cache_fini(&fs->fds);
@@ -118,7 +119,21 @@ START_TEST(an_inode_has_one_file)
 	ck_assert_int_eq(file_get(fs, inode, &again), 0);
 	ck_assert_ptr_eq(again, file);
 	ck_assert_ptr_eq(file_peek(inode), file);
-	file_free(NULL);
+	file_free(fs, NULL);
+}
+END_TEST
+
+/* What is dirty of a file that goes is no longer counted: nobody can sync it any more. */
+START_TEST(dirty_bytes_go_with_their_file)
+{
+	int64_t growth;
+
+	ck_assert_int_eq(mapping_mark_dirty(&file->mapping, 10, 100, &growth), 0);
+	atomic_store(&fs->dirty_bytes, growth + 1);
+	file_free(fs, file);
+	ck_assert_int_eq(atomic_load(&fs->dirty_bytes), 1);
+	atomic_store(&inode->file, NULL);
+	ck_assert_int_eq(file_get(fs, inode, &file), 0);
 }
 END_TEST
 
@@ -239,6 +254,23 @@ START_TEST(size_and_mtime_each_tell_of_a_change)
 	pass(3 * SECOND);
 	ck_assert(valid());
 	ck_assert_int_eq(ftruncate(backing, 5), 0);
+	ck_assert_int_eq(futimens(backing, times), 0);
+	ck_assert_int_eq(judge(false), VERDICT_TELL);
+}
+END_TEST
+
+/* Time stamps of any year: nanoseconds since 1970 in 64 bits end in 2262, and files' dates do not. */
+START_TEST(a_date_beyond_nanoseconds_tells_of_a_change)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = INT64_C(13000000000), .tv_nsec = 1}};
+
+	change();
+	valid();
+	ck_assert_int_eq(futimens(backing, times), 0);
+	ck_assert_int_eq(judge(false), VERDICT_TELL);
+	pass(3 * SECOND);
+	ck_assert(valid());
+	times[1].tv_nsec = 2;
 	ck_assert_int_eq(futimens(backing, times), 0);
 	ck_assert_int_eq(judge(false), VERDICT_TELL);
 }
@@ -608,6 +640,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, an_inode_has_one_file);
+	tcase_add_test(tests, dirty_bytes_go_with_their_file);
 	tcase_add_test(tests, opens_and_closes_are_counted);
 	tcase_add_test(tests, with_the_last_writer_goes_what_could_write);
 	tcase_add_test(tests, writing_is_dropped_if_nobody_writes);
@@ -615,6 +648,7 @@ int main(void)
 	tcase_add_test(tests, an_unchanged_file_keeps_its_cache);
 	tcase_add_test(tests, a_change_by_others_drops_the_cache);
 	tcase_add_test(tests, size_and_mtime_each_tell_of_a_change);
+	tcase_add_test(tests, a_date_beyond_nanoseconds_tells_of_a_change);
 	tcase_add_test(tests, a_file_changed_just_now_is_not_trusted);
 	tcase_add_test(tests, a_change_of_attributes_drops_the_cache_of_a_file_at_rest);
 	tcase_add_test(tests, doubtful_signs_are_not_heeded_while_others_write);

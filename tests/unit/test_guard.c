@@ -69,6 +69,18 @@ START_TEST(a_page_past_the_end_of_the_file_is_efault)
 }
 END_TEST
 
+/* Stored bytes can be driven out of the processor's caches; where their page is gone that is an errno, too. */
+START_TEST(bytes_of_present_pages_persist_and_others_are_efault)
+{
+	ck_assert_int_eq(guarded_persist(pages + page - 100, 200), 0);
+	ck_assert_int_eq(guarded_persist(pages, 0), 0);
+	ck_assert_int_eq(pages[page], 'x');
+	cut_to(4);
+	if (guard_can_persist())
+		ck_assert_int_eq(guarded_persist(pages + 4 * page - 64, 128), -EFAULT);
+}
+END_TEST
+
 /* The copy is said to have failed even where most of it had been done. */
 START_TEST(a_copy_that_runs_into_a_missing_page_is_efault)
 {
@@ -181,6 +193,7 @@ int main(void)
 	tcase_add_test(tests, a_copy_of_present_pages_copies_them);
 	tcase_add_test(tests, a_page_past_the_end_of_the_file_is_efault);
 	tcase_add_test(tests, a_copy_that_runs_into_a_missing_page_is_efault);
+	tcase_add_test(tests, bytes_of_present_pages_persist_and_others_are_efault);
 	tcase_add_test(tests, faults_can_follow_each_other);
 	tcase_add_test(tests, a_page_that_came_back_can_be_copied);
 	tcase_add_test(tests, installing_the_handler_twice_is_harmless);

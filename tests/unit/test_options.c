@@ -490,6 +490,9 @@ START_TEST(every_available_choice_is_accepted)
 	ck_assert_int_eq(options.mode, MODE_RW);
 	accept("mode=ro");
 	ck_assert_int_eq(options.mode, MODE_RO);
+	accept("mode=cow,layer_max=64M");
+	ck_assert_int_eq(options.mode, MODE_COW);
+	ck_assert_uint_eq(options.layer_max, 64 << 20);
 	accept("sync=periodic");
 	ck_assert_int_eq(options.sync, SYNC_PERIODIC);
 	accept("sync=never");
@@ -530,8 +533,8 @@ END_TEST
 /* What waits for its own step is known, and says so. */
 START_TEST(what_is_not_built_yet_says_so)
 {
-	refuse("mode=cow", "'mode=cow' is not available yet");
-	refuse("mode=cow,layer=/l", "'mode=cow' is not available yet");
+	refuse("mode=cow,layer=/l", "'layer=/l' is not available yet");
+	refuse("mode=cow,layer_base=/l", "'layer_base=/l' is not available yet");
 	refuse("io=passthrough", "'io=passthrough' is not available yet");
 	refuse("opens=skip", "'opens=skip' is not available yet");
 }
@@ -784,7 +787,7 @@ START_TEST(malformed_values_of_pending_options_get_their_own_error)
 	refuse_with("mode=cow,layer_base=/a::/b", "bad value '/a::/b' for 'layer_base'");
 	refuse_with("mode=cow,layer_base=:/b", "bad value ':/b' for 'layer_base'");
 	refuse_with("mode=cow,layer_base=/a:", "one or more directories with a colon between them");
-	refuse("mode=cow,layer_base=/a:/b", "'mode=cow' is not available yet");
+	refuse("mode=cow,layer_base=/a:/b", "'layer_base=/a:/b' is not available yet");
 	refuse("writeback=on", "'writeback' takes no value");
 	refuse("hugepages=", "'hugepages' takes no value");
 	refuse("mlock=1", "'mlock' takes no value");
@@ -794,8 +797,8 @@ END_TEST
 /* Options with a value and words without one are told apart. */
 START_TEST(a_value_too_many_or_too_few_is_named)
 {
-	refuse("mode", "'mode' needs a value: expected rw or ro");
-	refuse("mode=", "'mode' needs a value: expected rw or ro");
+	refuse("mode", "'mode' needs a value: expected rw, ro or cow");
+	refuse("mode=", "'mode' needs a value: expected rw, ro or cow");
 	refuse("cache", "'cache' needs a value: expected auto, none or always");
 	refuse("sync=", "'sync' needs a value: expected periodic, immediate, lazy or never");
 	refuse("nodev=1", "'nodev' takes no value");
@@ -852,7 +855,7 @@ START_TEST(a_mistyped_value_is_answered_by_the_nearest_or_the_list)
 	refuse("sync=lasy", "unknown value 'lasy' for 'sync': did you mean 'lazy'?");
 	refuse("sync=PERIODIC", "unknown value 'PERIODIC' for 'sync': did you mean 'periodic'?");
 	refuse("cache=alwasy", "unknown value 'alwasy' for 'cache': did you mean 'always'?");
-	refuse("mode=qq", "unknown value 'qq' for 'mode': expected rw or ro");
+	refuse("mode=qq", "unknown value 'qq' for 'mode': expected rw, ro or cow");
 	refuse("cache=off", "unknown value 'off' for 'cache': expected auto, none or always");
 	refuse("sync=5s", "unknown value '5s' for 'sync': expected periodic, immediate, lazy or never");
 	refuse("advise=x", "unknown value 'x' for 'advise': expected normal, random, sequential or willneed");
@@ -871,6 +874,7 @@ START_TEST(every_conflict_is_refused_with_both_sides_named)
 		const char *sides;
 	} cases[] = {
 		{"mode=cow,io=passthrough", "'mode=cow' conflicts with 'io=passthrough': "},
+		{"mode=cow,writes=window", "'mode=cow' conflicts with 'writes=window': "},
 		{"writeback,sync=immediate", "'writeback' conflicts with 'sync=immediate': "},
 		{"writeback,cache=none", "'writeback' conflicts with 'cache=none': "},
 		{"writeback,io=passthrough", "'writeback' conflicts with 'io=passthrough': "},
@@ -918,7 +922,8 @@ END_TEST
 /* The help offers what can be used today, one line an option, and nothing else. */
 START_TEST(the_help_lists_what_is_available_and_nothing_else)
 {
-	static const char *const shown[] = {"mode=rw|ro ",
+	static const char *const shown[] = {"mode=rw|ro|cow ",
+					    "layer_max=SIZE",
 					    "sync=periodic|immediate|lazy|never ",
 					    "sync_bytes=SIZE",
 					    "sync_interval=TIME ",
@@ -940,7 +945,7 @@ START_TEST(the_help_lists_what_is_available_and_nothing_else)
 					    "readahead=SIZE ",
 					    "max_threads=NUMBER ",
 					    "log_level=error|warning|info|debug "};
-	static const char *const hidden[] = {"layer", "passthrough", "opens", "watch", "cow"};
+	static const char *const hidden[] = {"layer=", "layer_base", "passthrough", "opens", "watch"};
 	CLEANUP(free_pointer) char *usage = options_usage();
 
 	ck_assert_ptr_nonnull(usage);
@@ -1000,7 +1005,7 @@ START_TEST(describing_ends_with_null_and_leaves_ret_value_untouched)
 	for (; options_describe(&options, count, &value) != NULL; count++)
 		free(value);
 	value = mark;
-	ck_assert_uint_eq(count, 23);
+	ck_assert_uint_eq(count, 24);
 	ck_assert_ptr_null(options_describe(&options, count, &value));
 	ck_assert_ptr_null(options_describe(&options, 1000, &value));
 	ck_assert_ptr_eq(value, mark);

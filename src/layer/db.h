@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MEMMAPFS_LAYER_DB_H
+#define MEMMAPFS_LAYER_DB_H
+
+/*
+ * A layer's records: nodes, names, extended attributes, in an SQLite database that lives in memory. Knows
+ * rows; what they mean is layer.c's business. One connection, no lock of its own: every call is made with
+ * layer->lock held.
+ *
+ * Errors of SQLite come back as -ENOSPC (disk full), -ENOMEM or -EIO.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "identity.h"
+
+struct layer_db;
+
+/* One record of a node. Pointers are malloc'ed and the row's own; free with db_row_fini(). */
+struct node_row {
+	uint64_t id;
+	uint32_t own;			/* enum node_own */
+	struct statx stx;		/* mode, owner, links, device, size, times */
+	bool has_origin;		/* the next three are set */
+	struct identity_key origin;	/* the BACKING object it stands for */
+	struct identity_handle *handle; /* NULL where BACKING has none */
+	char *path;	   /* where it was below BACKING, "" for the root; NULL if that is not known */
+	char *target;	   /* of a symbolic link */
+	uint64_t clean;	   /* bytes from the start that may still be BACKING's */
+	void *data, *zero; /* serialized page sets, NULL for empty ones */
+	size_t data_size, zero_size;
+};
+
+/* Which columns db_node_update() writes. */
+enum db_part { DB_ATTRIBUTES, DB_PAGES };
+
+/** db_open() - an empty database in memory. Return: 0, or -ENOMEM or -EIO. */
+int db_open(struct layer_db **ret_db);
+
+/** db_close() - accepts NULL */
+void db_close(struct layer_db *db);
+
+/**
+ * db_begin() - begin a change of several records; ends with db_end(). Not nested.
+ */
+int db_begin(struct layer_db *db);
+
+/** db_end() - keep the change if @result is 0, else undo it. Return: @result, or why it cannot be kept. */
+int db_end(struct layer_db *db, int result);
+
+/** db_node_insert() - a new record with the id that @row has */
+int db_node_insert(struct layer_db *db, const struct node_row *row);
+
+/** db_node_update() - write attributes, and with DB_PAGES the page sets, of an existing record */
+int db_node_update(struct layer_db *db, const struct node_row *row, enum db_part part);
+
+/** db_node_load() - the record of an id. Return: 0, -ENOENT, or as above; @ret_row is set on success only. */
+int db_node_load(struct layer_db *db, uint64_t id, struct node_row *ret_row);
+
+/** db_node_by_origin() - the record of a BACKING object. Return: as db_node_load(). */
+int db_node_by_origin(struct layer_db *db, const struct identity_key *origin, struct node_row *ret_row);
+
+/** db_node_delete() - a record with its names and extended attributes */
+int db_node_delete(struct layer_db *db, uint64_t id);
+
+/** db_row_fini() - free what a row holds */
+void db_row_fini(struct node_row *row);
+
+#define DB_WHITEOUT UINT64_C(0)
+
+/* An entry of a directory. */
+struct db_entry {
+	uint64_t node; /* or DB_WHITEOUT: the name was removed */
+	mode_t type;   /* S_IFMT bits */
+	bool has_origin;
+	struct identity_key origin;
+};
+
+/**
+ * db_entry_get() - what the layer has under a name
+ *
+ * Return: 0, -ENOENT where the layer says nothing of the name, or as above.
+ */
+int db_entry_get(struct layer_db *db, uint64_t parent, const char *name, struct db_entry *ret_entry);
+
+/** db_entry_put() - put a node, or DB_WHITEOUT, under a name, whatever was there */
+int db_entry_put(struct layer_db *db, uint64_t parent, const char *name, uint64_t node);
+
+/** db_entry_delete() - say nothing of the name any more */
+int db_entry_delete(struct layer_db *db, uint64_t parent, const char *name);
+
+/** db_entries() - each name the layer has in a directory, sorted by bytes; a call that returns < 0 ends it */
+int db_entries(struct layer_db *db, uint64_t parent,
+	       int (*call)(void *context, const char *name, const struct db_entry *entry), void *context);
+
+/** db_xattr_get() - malloc'ed value. Return: its length, -ENODATA, or as above. */
+ssize_t db_xattr_get(struct layer_db *db, uint64_t node, const char *name, void **ret_value);
+
+/** db_xattr_put() - set, whatever was there */
+int db_xattr_put(struct layer_db *db, uint64_t node, const char *name, const void *value, size_t size);
+
+/** db_xattr_delete() - Return: 0, also where there is none */
+int db_xattr_delete(struct layer_db *db, uint64_t node, const char *name);
+
+/** db_xattrs() - each name; a call that returns < 0 ends it */
+int db_xattrs(struct layer_db *db, uint64_t node, int (*call)(void *context, const char *name),
+	      void *context);
+
+#endif

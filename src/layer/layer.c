@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+#include "layer/layer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <time.h>
+
+#include "fs.h"
+#include "inode_private.h"
+#include "util.h"
+
+#define ROOT_NODE 1
+
+int layer_open(struct fs *fs)
+{
+	struct layer *layer = calloc(1, sizeof(*layer));
+	pthread_mutexattr_t recursive;
+	struct statx covered;
+	struct node *root;
+	int result;
+
+	if (layer == NULL)
+		return -ENOMEM;
+	pthread_mutexattr_init(&recursive);
+	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&layer->lock, &recursive);
+	pthread_mutexattr_destroy(&recursive);
+	pthread_mutex_init(&layer->place_lock, NULL);
+	layer->store.directory = -1;
+	layer->max = fs->options.layer_max;
+	layer->next_id = ROOT_NODE;
+	fs->layer = layer;
+	if (statx(fs->covered_fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &covered) == 0)
+		layer->covered = identity_of_statx(&covered);
+	result = db_open(&layer->db);
+	if (result == 0)
+		result = store_open_memory(&layer->store);
+	if (result == 0)
+		result = layer_node(fs, fs->root, &root);
+	if (result == 0) {
+		LOCK_SCOPE(&layer->lock);
+		result = layer_record_locked(fs, fs->root, root);
+	}
+	return result;
+}
+
+void layer_close(struct fs *fs)
+{
+	struct layer *layer = fs->layer;
+
+	if (layer == NULL)
+		return;
+	fs->layer = NULL;
+	db_close(layer->db);
+	store_close(&layer->store);
+	pthread_mutex_destroy(&layer->place_lock);
+	pthread_mutex_destroy(&layer->lock);
+	free(layer);
+}
+
+struct statx_timestamp layer_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	return (struct statx_timestamp){.tv_sec = now.tv_sec, .tv_nsec = (uint32_t)now.tv_nsec};
+}
+
+int layer_charge(struct layer *layer, uint64_t pages)
+{
+	uint64_t count = atomic_load(&layer->page_count);
+
+	do {
+		if (layer->max != 0 && (count + pages) * LAYER_PAGE > layer->max && pages > 0)
+			return -ENOSPC;
+	} while (!atomic_compare_exchange_weak(&layer->page_count, &count, count + pages));
+	return 0;
+}
+
+void layer_discharge(struct layer *layer, uint64_t pages)
+{
+	atomic_fetch_sub(&layer->page_count, pages);
+}
+
+static uint64_t layer_dev(void)
+{
+	return makedev(LAYER_DEV_MAJOR, LAYER_DEV_MINOR);
+}
+
+struct node *layer_peek(struct inode *inode)
+{
+	return atomic_load_explicit(&inode->node, memory_order_acquire);
+}
+
+static struct node *node_new(bool has_origin)
+{
+	struct node *node = calloc(1, sizeof(*node));
+	pthread_rwlockattr_t fair;
+
+	if (node == NULL)
+		return NULL;
+	node->has_origin = has_origin;
+	pthread_rwlockattr_init(&fair);
+	pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&node->lock, &fair);
+	pthread_rwlockattr_destroy(&fair);
+	return node;
+}
+
+static void node_free(struct node *node)
+{
+	pages_fini(&node->pages);
+	pthread_rwlock_destroy(&node->lock);
+	free(node->target);
+	free(node->name);
+	free(node);
+}
+
+/* Takes the row's target over. */
+static int node_of_row(struct node_row *row, struct node **ret_node)
+{
+	struct node *node = node_new(row->has_origin);
+	int result;
+
+	if (node == NULL)
+		return -ENOMEM;
+	atomic_init(&node->id, row->id);
+	atomic_init(&node->own, row->own);
+	node->stx = row->stx;
+	node->pages.clean = row->clean;
+	node->capability = row->own & OWN_CONTENT;
+	result = pages_unpack(row->data, row->data_size, &node->pages.data);
+	if (result == 0)
+		result = pages_unpack(row->zero, row->zero_size, &node->pages.zero);
+	if (result < 0) {
+		node_free(node);
+		return -EIO;
+	}
+	node->target = row->target;
+	row->target = NULL;
+	*ret_node = node;
+	return 0;
+}
+
+static int find_row_locked(struct layer *layer, const struct inode *inode, struct node_row *ret_row)
+{
+	if (inode->key.dev == layer_dev())
+		return db_node_load(layer->db, inode->key.ino, ret_row);
+	if (atomic_load(&layer->origins) == 0)
+		return -ENOENT;
+	return db_node_by_origin(layer->db, &inode->key, ret_row);
+}
+
+int layer_node(struct fs *fs, struct inode *inode, struct node **ret_node)
+{
+	struct node_row row = {0};
+	struct node *node = layer_peek(inode);
+	int result;
+
+	if (node != NULL) {
+		*ret_node = node;
+		return 0;
+	}
+	LOCK_SCOPE(&fs->layer->lock);
+	node = layer_peek(inode);
+	if (node == NULL) {
+		result = find_row_locked(fs->layer, inode, &row);
+		if (result == -ENOENT && inode->key.dev == layer_dev())
+			return -ESTALE;
+		if (result == 0) {
+			result = node_of_row(&row, &node);
+		} else if (result == -ENOENT) {
+			node = node_new(true);
+			result = node == NULL ? -ENOMEM : 0;
+		}
+		db_row_fini(&row);
+		if (result < 0)
+			return result;
+		atomic_store_explicit(&inode->node, node, memory_order_release);
+	}
+	*ret_node = node;
+	return 0;
+}
+
+void layer_forget(struct fs *fs, struct inode *inode)
+{
+	struct node *node = layer_peek(inode);
+	uint64_t id;
+
+	if (node == NULL)
+		return;
+	fd_slot_close(&fs->fds, &node->slot);
+	id = atomic_load(&node->id);
+	/* Nobody can come to it any more. */
+	if (fs->layer != NULL && id != 0 && (atomic_load(&node->own) & OWN_ATTRIBUTES) &&
+	    node->stx.stx_nlink == 0) {
+		layer_discharge(fs->layer, pages_data(&node->pages));
+		store_remove(&fs->layer->store, id);
+		LOCK_SCOPE(&fs->layer->lock);
+		db_node_delete(fs->layer->db, id);
+		atomic_fetch_sub(&fs->layer->origins, node->has_origin);
+	}
+	if (node->parent != NULL)
+		inode_unref(fs, node->parent);
+	node_free(node);
+}
+
+static void fill_row(const struct node *node, struct node_row *ret_row)
+{
+	*ret_row = (struct node_row){
+		.id = atomic_load(&node->id),
+		.own = atomic_load(&node->own),
+		.stx = node->stx,
+		.clean = node->pages.clean,
+		.target = node->target,
+	};
+}
+
+int layer_save(struct fs *fs, struct node *node)
+{
+	struct node_row row;
+	int result;
+
+	LOCK_SCOPE(&fs->layer->lock);
+	pthread_rwlock_wrlock(&node->lock);
+	if (!node->unsaved) {
+		pthread_rwlock_unlock(&node->lock);
+		return 0;
+	}
+	fill_row(node, &row);
+	row.data = pages_pack(node->pages.data, &row.data_size);
+	row.zero = pages_pack(node->pages.zero, &row.zero_size);
+	node->unsaved = false;
+	pthread_rwlock_unlock(&node->lock);
+	result = db_node_update(fs->layer->db, &row, DB_PAGES);
+	free(row.data);
+	free(row.zero);
+	if (result < 0) {
+		pthread_rwlock_wrlock(&node->lock);
+		node->unsaved = true;
+		pthread_rwlock_unlock(&node->lock);
+	}
+	return result;
+}
+
+/* Where an object is below BACKING; only where no file handle leads to it. Malloc'ed or NULL. */
+static char *backing_path(struct fs *fs, struct inode *inode)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	char path[PATH_MAX + 1] = "", number[16];
+	size_t prefix = strlen(fs->backing_path);
+
+	if (inode->handle != NULL || inode_fd(fs, inode, FD_PATH, &use) < 0)
+		return NULL;
+	snprintf(number, sizeof(number), "%d", use.fd);
+	if (readlinkat(fs->proc_fd, number, path, PATH_MAX) < 0 ||
+	    strncmp(path, fs->backing_path, prefix) != 0)
+		return NULL;
+	return strdup(path + prefix + (path[prefix] == '/'));
+}
+
+/* Has BACKING's name an entry, so that it stays the node's? The node's own record is there. */
+static int pin_name_locked(struct fs *fs, struct inode *inode, struct node *node)
+{
+	struct layer *layer = fs->layer;
+	CLEANUP(free_pointer) char *name = NULL;
+	struct inode *parent;
+	struct node *directory;
+	struct db_entry entry;
+	int result;
+
+	pthread_mutex_lock(&layer->place_lock);
+	parent = node->parent;
+	if (parent != NULL) {
+		inode_ref(parent);
+		name = strdup(node->name);
+	}
+	pthread_mutex_unlock(&layer->place_lock);
+	if (parent == NULL || inode == fs->root)
+		return 0;
+	result = name == NULL ? -ENOMEM : layer_node(fs, parent, &directory);
+	if (result == 0)
+		result = layer_record_locked(fs, parent, directory);
+	if (result == 0)
+		result = db_entry_get(layer->db, atomic_load(&directory->id), name, &entry);
+	if (result == -ENOENT)
+		result = db_entry_put(layer->db, atomic_load(&directory->id), name, atomic_load(&node->id));
+	inode_unref(fs, parent);
+	return result;
+}
+
+int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node)
+{
+	struct layer *layer = fs->layer;
+	struct node_row row = {.has_origin = true, .origin = inode->key, .handle = inode->handle};
+	int result;
+
+	if (atomic_load(&node->id) != 0)
+		return 0;
+	result = layer_backing_statx(fs, inode, &row.stx);
+	if (result < 0)
+		return result;
+	row.id = layer->next_id++;
+	row.path = backing_path(fs, inode);
+	result = db_node_insert(layer->db, &row);
+	free(row.path);
+	if (result < 0)
+		return result;
+	pthread_rwlock_wrlock(&node->lock);
+	node->stx = row.stx;
+	pthread_rwlock_unlock(&node->lock);
+	atomic_store(&node->id, row.id);
+	atomic_fetch_add(&layer->origins, 1);
+	return pin_name_locked(fs, inode, node);
+}
+
+/* An object of BACKING that only a path leads to. */
+static int inode_by_path(struct fs *fs, const struct node_row *row, struct inode **ret_inode)
+{
+	struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+	CLEANUP(close_fd) int fd = -1;
+	struct found found;
+	int result;
+
+	if (row->path == NULL)
+		return -ESTALE;
+	fd = (int)syscall(SYS_openat2, fs->mounts.mount[0].fd, *row->path == '\0' ? "." : row->path, &how,
+			  sizeof(how));
+	if (fd < 0)
+		return -ESTALE;
+	result = inode_lookup_fd(fs, fd, &found);
+	if (result < 0)
+		return result;
+	if (found.inode->key.dev != row->origin.dev || found.inode->key.ino != row->origin.ino ||
+	    found.inode->key.birth_ns != row->origin.birth_ns) {
+		inode_forget(fs, found.inode->nodeid, 1);
+		return -ESTALE;
+	}
+	*ret_inode = found.inode;
+	return 0;
+}
+
+static struct inode *inode_of_row(struct fs *fs, struct node_row *row, struct node *node)
+{
+	struct statx stx = {
+		.stx_dev_major = LAYER_DEV_MAJOR,
+		.stx_dev_minor = LAYER_DEV_MINOR,
+		.stx_ino = row->id,
+		.stx_mode = row->stx.stx_mode,
+	};
+	struct inode *fresh;
+
+	if (row->has_origin) {
+		stx.stx_mask = STATX_BTIME;
+		stx.stx_dev_major = major(row->origin.dev);
+		stx.stx_dev_minor = minor(row->origin.dev);
+		stx.stx_ino = row->origin.ino;
+		stx.stx_btime.tv_sec = row->origin.birth_ns / 1000000000;
+		stx.stx_btime.tv_nsec = (uint32_t)(row->origin.birth_ns % 1000000000);
+	}
+	fresh = inode_new(fs, &stx);
+	if (fresh == NULL)
+		return NULL;
+	fresh->handle = row->handle;
+	row->handle = NULL;
+	atomic_init(&fresh->node, node);
+	return inode_publish(fs, fresh);
+}
+
+int layer_inode_locked(struct fs *fs, const struct db_entry *entry, struct inode **ret_inode)
+{
+	struct identity_key key = {.dev = layer_dev(), .ino = entry->node};
+	struct node_row row;
+	struct node *node;
+	int result;
+
+	if (inode_count_lookup(fs, entry->has_origin ? &entry->origin : &key, ret_inode))
+		return 0;
+	result = db_node_load(fs->layer->db, entry->node, &row);
+	if (result < 0)
+		return result == -ENOENT ? -EIO : result;
+	if (row.has_origin && row.handle == NULL) {
+		result = inode_by_path(fs, &row, ret_inode);
+		db_row_fini(&row);
+		return result;
+	}
+	result = node_of_row(&row, &node);
+	if (result == 0) {
+		*ret_inode = inode_of_row(fs, &row, node);
+		if (*ret_inode == NULL) {
+			node_free(node);
+			result = -ENOMEM;
+		}
+	}
+	db_row_fini(&row);
+	return result;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MEMMAPFS_LAYER_H
+#define MEMMAPFS_LAYER_H
+
+/*
+ * mode=cow: what programs change on the mount, kept apart from BACKING, which is only ever read.
+ *
+ * The layer is a set of nodes. A node stands for one object: for one of BACKING, recognized by its identity
+ * (device, inode number, birth time) and never by its path, or for one that was made on the mount. It has as
+ * much of the object as was changed: attributes, extended attributes, content (size and pages), each from the
+ * first change on; what it has not is BACKING's as it is now. So all names of an object lead to one node,
+ * inode numbers stay, and nothing is copied for a change of names or attributes.
+ *
+ * Names: a directory's node has entries, each a name with a node or a whiteout. What it has no entry for is
+ * looked for in the BACKING directory that it stands for, wherever it has been moved since. When an object of
+ * BACKING is first changed its name gets an entry as well, so that its node is found though BACKING puts
+ * another object there.
+ *
+ * Records of all this are rows of a database (db.h), bytes are pages of files in a store (store.h), and
+ * which page is whose is said by two compressed sets (pages.h). In memory, beside the database, every inode
+ * that the kernel knows has a struct node, so that reading, writing and asking attributes need no query.
+ *
+ * Locks: layer->lock, then node->lock, then place_lock; see fs.h. Changes of names and attributes are made
+ * with layer->lock held, in one transaction each; reading and writing take node->lock only. What writing
+ * changes of a node, its pages, size and times, is put into its record when its last writer closes.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "fds.h"
+#include "inode.h"
+#include "layer/db.h"
+#include "layer/pages.h"
+#include "layer/store.h"
+
+/* The device of objects that were made on the mount, as statx(2) has it: no driver's. */
+#define LAYER_DEV_MAJOR 0xfffu
+#define LAYER_DEV_MINOR 0xfffffu
+
+/* What of a node is the layer's and no longer BACKING's. */
+enum node_own {
+	OWN_ATTRIBUTES = 1, /* mode, owner, link count, access and change time */
+	OWN_MTIME = 2,
+	OWN_CONTENT = 4, /* of a regular file: its size and pages; mtime with it */
+	OWN_XATTRS = 8,
+	OWN_ALL = 15,
+};
+
+struct node {
+	_Atomic uint64_t id;  /* 0: there is no record of it; written under layer->lock */
+	_Atomic uint32_t own; /* enum node_own; bits are only ever added, under layer->lock */
+	bool has_origin;      /* it stands for an object of BACKING; constant */
+	char *target;	      /* of a symbolic link made on the mount; constant */
+	pthread_rwlock_t lock;
+	struct statx stx;   /* protected by lock; as far as it is own, else what BACKING last was */
+	struct pages pages; /* protected by lock; of a file with OWN_CONTENT */
+	bool capability;    /* protected by lock; it may have security.capability, which a write takes away */
+	bool unsaved;	    /* protected by lock; content differs from the record's */
+	struct inode *parent; /* protected by layer->place_lock; where it was last found; holds a reference */
+	char *name;	      /* protected by layer->place_lock; there */
+	struct fd_slot slot;  /* the page file's */
+};
+
+struct layer {
+	pthread_mutex_t lock;	/* recursive */
+	struct layer_db *db;	/* protected by lock */
+	uint64_t next_id;	/* protected by lock */
+	_Atomic size_t origins; /* nodes with a record that stand for objects of BACKING */
+	pthread_mutex_t place_lock;
+	struct store store;
+	struct identity_key covered; /* what the mount covers; constant */
+	uint64_t max;		     /* bytes of pages; 0: no limit; constant */
+	_Atomic uint64_t page_count; /* data pages of all nodes */
+};
+
+/**
+ * layer_open() - an empty layer in memory, over fs->root
+ *
+ * Return: 0, or -ENOMEM, -EIO.
+ */
+int layer_open(struct fs *fs);
+
+/** layer_close() - everything in it is gone; no inode is left. Accepts a file system without one. */
+void layer_close(struct fs *fs);
+
+/**
+ * layer_node() - the node of an inode, made by the first who asks
+ *
+ * Locks:  layer->lock, for the first.
+ * Return: 0, -ENOMEM, -EIO, or -ESTALE for an object of the layer without a record.
+ */
+int layer_node(struct fs *fs, struct inode *inode, struct node **ret_node);
+
+/** layer_peek() - the node of an inode if it has one already, else NULL */
+struct node *layer_peek(struct inode *inode);
+
+/** layer_forget() - free an inode's node with it. Locks: layer->lock, for nodes without a name. */
+void layer_forget(struct fs *fs, struct inode *inode);
+
+/**
+ * layer_record_locked() - give a node a record, and its name an entry
+ *
+ * Return: 0, or -errno of statx(2) or of the database.
+ */
+int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node);
+
+/** layer_save() - put what writing has changed of a node into its record. Locks: layer->lock, node->lock. */
+int layer_save(struct fs *fs, struct node *node);
+
+/**
+ * layer_inode_locked() - the inode of a record, with one lookup counted; as inode_lookup() without ret->stx
+ * @entry: what db_entry_get() said
+ */
+int layer_inode_locked(struct fs *fs, const struct db_entry *entry, struct inode **ret_inode);
+
+/** layer_place_set() - note where an inode was found, or with NULL that it has no name that is known */
+void layer_place_set(struct fs *fs, struct inode *inode, struct inode *parent, const char *name);
+
+/** layer_path() - the path of an inode by the names it was found under, below BACKING's path; malloc'ed or NULL */
+char *layer_path(struct fs *fs, struct inode *inode);
+
+/**
+ * layer_statx() - attributes as the mount shows them
+ *
+ * Return: 0, or -errno of statx(2) for an object of BACKING without a record.
+ */
+int layer_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx);
+
+/** layer_backing_statx() - attributes of the BACKING object that an inode stands for. Return: 0 or -errno. */
+int layer_backing_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx);
+
+/** layer_charge() - count data pages in. Return: 0, or -ENOSPC at layer_max. */
+int layer_charge(struct layer *layer, uint64_t pages);
+
+/** layer_discharge() - count data pages out */
+void layer_discharge(struct layer *layer, uint64_t pages);
+
+/** layer_now() - the time a change gets: the kernel's coarse clock, as of its own file systems */
+struct statx_timestamp layer_now(void);
+
+/** layer_open_pages() - the page file of an object of the layer, to look at. Return: a descriptor, or -errno. */
+int layer_open_pages(struct fs *fs, struct inode *inode);
+
+/** layer_page_file() - a descriptor of a node's page file, by its slot. Return: 0, -ENOENT, or -errno. */
+int layer_page_file(struct fs *fs, struct inode *inode, struct node *node, bool create,
+		    struct fd_use *ret_use);
+
+/*
+ * One change of names and attributes: all of it, or nothing. First tx_node() takes every node in that the change
+ * is about and hands out copies of their attributes, to be edited; then tx_change() begins the change proper, of
+ * entries and records; tx_end() writes the attributes. What tx_node() had to note of a node stays noted even
+ * where the change comes to nothing: it changes nothing that anybody sees.
+ */
+#define TX_NODES 8
+struct tx_node {
+	struct inode *inode; /* borrowed */
+	struct node *node;
+	struct statx stx;
+	uint32_t set; /* enum node_own that the change sets: OWN_ATTRIBUTES or OWN_MTIME */
+};
+
+struct tx {
+	struct fs *fs;
+	bool changing;
+	size_t count;
+	struct tx_node nodes[TX_NODES];
+};
+
+/** tx_begin() - Locks: layer->lock, until tx_end() */
+void tx_begin(struct fs *fs, struct tx *ret_tx);
+
+/** tx_node() - take a node into the change, with a record; the same twice is one. Return: 0 or -errno. */
+int tx_node(struct tx *tx, struct inode *inode, struct tx_node **ret_node);
+
+/** tx_touch() - a change of now: of the object's attributes, and with OWN_MTIME of its content or names */
+void tx_touch(struct tx_node *taken, uint32_t set);
+
+/** tx_change() - from here on records change. Return: 0 or -errno. */
+int tx_change(struct tx *tx);
+
+/** tx_end() - write the change if @result is 0, else undo it. Return: @result, or why it cannot be kept. */
+int tx_end(struct tx *tx, int result);
+
+#endif

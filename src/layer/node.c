@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* One node: where it was found, what it looks like, its page file. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "fs.h"
+#include "layer/layer.h"
+#include "util.h"
+
+int layer_backing_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	int result = inode_fd(fs, inode, FD_PATH, &use);
+
+	if (result < 0)
+		return result;
+	if (statx(use.fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_BASIC_STATS | STATX_BTIME, ret_stx) < 0)
+		return -errno;
+	return 0;
+}
+
+void layer_place_set(struct fs *fs, struct inode *inode, struct inode *parent, const char *name)
+{
+	struct node *node = layer_peek(inode);
+	struct inode *before;
+	char *copy, *old;
+
+	if (node == NULL || inode == fs->root)
+		return;
+	pthread_mutex_lock(&fs->layer->place_lock);
+	if (node->parent == parent && (parent == NULL || strcmp(node->name, name) == 0)) {
+		pthread_mutex_unlock(&fs->layer->place_lock);
+		return;
+	}
+	before = node->parent;
+	old = node->name;
+	copy = parent == NULL ? NULL : strdup(name);
+	node->name = copy;
+	node->parent = copy == NULL ? NULL : parent;
+	if (copy != NULL)
+		inode_ref(parent);
+	pthread_mutex_unlock(&fs->layer->place_lock);
+	free(old);
+	if (before != NULL)
+		inode_unref(fs, before);
+}
+
+char *layer_path(struct fs *fs, struct inode *inode)
+{
+	char path[PATH_MAX + 1];
+	size_t at = PATH_MAX;
+
+	path[at] = '\0';
+	LOCK_SCOPE(&fs->layer->place_lock);
+	while (inode != fs->root) {
+		const struct node *node = layer_peek(inode);
+		size_t length = node == NULL || node->name == NULL ? 0 : strlen(node->name);
+
+		if (length == 0 || length + 1 > at)
+			return NULL;
+		at -= length;
+		memcpy(path + at, node->name, length);
+		path[--at] = '/';
+		inode = node->parent;
+	}
+	if (at < strlen(fs->backing_path))
+		return NULL;
+	if (strcmp(fs->backing_path, "/") != 0) {
+		at -= strlen(fs->backing_path);
+		memcpy(path + at, fs->backing_path, strlen(fs->backing_path));
+	}
+	return strdup(path[at] == '\0' ? "/" : path + at);
+}
+
+/* Pages of data, and of what BACKING has as many as may still be seen; in units of 512 bytes. */
+static uint64_t blocks_of(const struct node *node, uint64_t backing_blocks)
+{
+	uint64_t clean = pages_clean(&node->pages) * (LAYER_PAGE / 512);
+
+	return pages_data(&node->pages) * (LAYER_PAGE / 512) + MIN(clean, backing_blocks);
+}
+
+static void take_attributes(const struct statx *from, struct statx *to)
+{
+	to->stx_mode = from->stx_mode;
+	to->stx_uid = from->stx_uid;
+	to->stx_gid = from->stx_gid;
+	to->stx_nlink = from->stx_nlink;
+	to->stx_atime = from->stx_atime;
+	to->stx_ctime = from->stx_ctime;
+}
+
+int layer_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
+{
+	struct node *node;
+	uint32_t own;
+	int result = layer_node(fs, inode, &node);
+
+	if (result < 0)
+		return result;
+	if (node->has_origin) {
+		result = layer_backing_statx(fs, inode, ret_stx);
+		/* Gone behind the mount's back: what is known of it stays. */
+		if (result < 0 && atomic_load(&node->id) == 0)
+			return result;
+	}
+	own = atomic_load_explicit(&node->own, memory_order_acquire);
+	if (own == 0 && result == 0)
+		return 0;
+	pthread_rwlock_rdlock(&node->lock);
+	own = atomic_load_explicit(&node->own, memory_order_acquire);
+	if (!node->has_origin || result < 0) {
+		*ret_stx = node->stx;
+		ret_stx->stx_mask = STATX_BASIC_STATS | STATX_BTIME;
+		ret_stx->stx_blksize = LAYER_PAGE;
+		ret_stx->stx_blocks = 0;
+		ret_stx->stx_attributes = ret_stx->stx_attributes_mask = 0;
+		ret_stx->stx_dev_major = major(inode->key.dev);
+		ret_stx->stx_dev_minor = minor(inode->key.dev);
+		ret_stx->stx_ino = inode->key.ino;
+	}
+	if (own & OWN_ATTRIBUTES)
+		take_attributes(&node->stx, ret_stx);
+	if (own & (OWN_MTIME | OWN_CONTENT))
+		ret_stx->stx_mtime = node->stx.stx_mtime;
+	if ((own & OWN_CONTENT) && S_ISREG(inode->type)) {
+		ret_stx->stx_size = node->stx.stx_size;
+		ret_stx->stx_blocks = blocks_of(node, ret_stx->stx_blocks);
+	}
+	pthread_rwlock_unlock(&node->lock);
+	return 0;
+}
+
+int layer_page_file(struct fs *fs, struct inode *inode, struct node *node, bool create,
+		    struct fd_use *ret_use)
+{
+	int fd;
+
+	if (fd_slot_use(&fs->fds, &node->slot, ret_use))
+		return 0;
+	do {
+		fd = store_file(&fs->layer->store, atomic_load(&node->id), create);
+	} while (fd < 0 && fd_cache_relieve(&fs->fds, -fd));
+	if (fd < 0)
+		return fd;
+	fd_slot_fill(&fs->fds, &node->slot, inode, FD_LAYER, fd, ret_use);
+	return 0;
+}
+
+int layer_open_pages(struct fs *fs, struct inode *inode)
+{
+	const struct node *node = layer_peek(inode);
+	int fd = node == NULL || node->has_origin
+			 ? -ESTALE
+			 : store_file(&fs->layer->store, atomic_load(&node->id), false);
+
+	return fd == -ENOENT ? -ESTALE : fd;
+}

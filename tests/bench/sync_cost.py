@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: MIT
+"""What each sync= mode costs, as ratios taken in one run, each with its goal. Called by scripts/sync-cost."""
+import argparse
+import json
+import mmap
+import multiprocessing
+import os
+import random
+import shutil
+import statistics
+import struct
+import sys
+import tempfile
+import time
+
+import cases_data  # noqa: F401  it registers its cases
+import cases_files  # noqa: F401
+import machine
+from cases import CASES, FULL, QUICK, Case, CaseFailed, Run
+from measure import Bench, rounds
+from mounts import Mount, MountFailed
+from peers import Peer
+
+PARTS = {}
+FILES = {"tick": 100000, "many": 10000}
+BLOCK = 4096
+
+
+def part(function):
+    """Decorator: a part is a function(Cost) that adds rows."""
+    PARTS[function.__name__] = function
+    return function
+
+
+class Cost:
+    """What the parts share, and the rows."""
+
+    def __init__(self, words, work, area):
+        self.words, self.area, self.work = words, area, work
+        self.sizes = QUICK if words.quick else FULL
+        self.missed = 0
+        tools = {"driver": os.path.join(words.tools, "bench_driver"), "work": work}
+        self.bench = Bench(area, lambda seed=1: Run(tools, area, self.sizes, seed, 300),
+                           os.path.join(work, "mnt"), 0)
+
+    def ours(self, options, name=None):
+        """memmapfs-fuse with these options."""
+        return Peer(name or options, "fuse", [self.words.bin, "-f", "{backing}", "{mnt}", "-o",
+                                              "allow_other,log_level=warning," + options], ours=True)
+
+    def mounted(self, peer):
+        """It, mounted over an empty directory of BACKING's."""
+        return Mount(peer, self.area, os.path.join(self.work, "mnt"))
+
+    def medians(self, case, peers, what=lambda sample: sample["seconds"]):
+        """By name, what the median run of a case took."""
+        samples = rounds(self.bench, case, peers, self.words.runs, self.words.verbose)
+        failed = [sample["failed"] for mine in samples.values() for sample in mine if "failed" in sample]
+        if failed:
+            raise CaseFailed("%s: %s" % (case.name, failed[0]))
+        return {name: statistics.median(map(what, mine)) for name, mine in samples.items()}
+
+    def row(self, what, wanted, measured, met, how=""):
+        """One judgement, said at once."""
+        self.missed += not met
+        print("| %s | %s | %s | %s |" % (what, wanted, measured, how or "-") + ("" if met else " **missed**"),
+              flush=True)
+
+
+def named(name):
+    """A case of scripts/bench."""
+    return next(case for case in CASES if case.name == name)
+
+
+def figures_of(top):
+    """The mount's statistics."""
+    return json.loads(os.getxattr(top, "user.memmapfs.stats"))
+
+
+def periodic_beside_never(cost, cases, periodically):
+    """Throughput of a periodic mode, times that of never. Each takes part twice: what one differs from itself by is
+    what the machine's other work does to the figures."""
+    modes = {"periodic": periodically, "never": "sync=never"}
+    for case in cases:
+        seconds = {}
+        for _ in range((cost.words.runs + 1) // 2):
+            for copy in (1, 2):
+                for mode, options in modes.items():
+                    sample, = rounds(cost.bench, case, [cost.ours(options)], 1, cost.words.verbose)[options]
+                    if "failed" in sample:
+                        raise CaseFailed("%s: %s" % (case.name, sample["failed"]))
+                    seconds.setdefault((mode, copy), []).append(sample["seconds"])
+        pooled = {mode: statistics.median(seconds[mode, 1] + seconds[mode, 2]) for mode in modes}
+        noise = [statistics.median(seconds[mode, 1]) / statistics.median(seconds[mode, 2]) for mode in modes]
+        ratio = pooled["never"] / pooled["periodic"]
+        cost.row("%s: throughput with %s, times never's" % (case.name, periodically), "≥ 0.95", "%.3f" % ratio,
+                 ratio >= 0.95, "each beside itself: %.2f, %.2f" % tuple(noise))
+
+
+@part
+def periodic(cost):
+    """Noting what is dirty must not cost the writers much: the benchmark's workloads."""
+    names = ("randwrite", "seqwrite-new", "seqwrite-existing", "append", "mmap-write", "create-unlink")
+    periodic_beside_never(cost, map(named, names), "sync=periodic")
+
+
+@part
+def ticking(cost):
+    """Nor must syncing it beside them: a workload that ticks fall into."""
+    sizes = cost.sizes
+    case = Case("randwrite, for seconds", "", "k/s", lambda run: run.drive(
+        "write", run.path("run", "file"), size=sizes.writable, count=4 * sizes.random),
+        reset=named("randwrite").reset, writes=True)
+    periodic_beside_never(cost, [case], "sync=periodic,sync_interval=1s")
+
+
+@part
+def immediate(cost):
+    """A write that is on disk: what it costs natively, and the way to the daemon and back."""
+    def write(run):
+        return run.drive("write", run.path("run", "file"), size=cost.sizes.writable, count=cost.sizes.dsync,
+                         dsync=run.state["kind"] == "native")
+
+    case = Case("immediate", "", "µs", write, reset=named("randwrite").reset, writes=True, bare=False)
+    bare = Peer("bare", "bare", [os.path.join(cost.words.tools, "bench_bare"), "-f", "{mnt}"])
+    native, ours = Peer("native", "native"), cost.ours("sync=immediate")
+    samples = {name: [] for name in ("native", "sync=immediate", "bare")}
+    for _ in range(cost.words.runs):
+        for mine, peer in ((case, native), (case, ours), (named("bare-free"), bare)):
+            for name, found in rounds(cost.bench, mine, [peer], 1, cost.words.verbose).items():
+                if "failed" in found[0]:
+                    raise CaseFailed("%s: %s" % (name, found[0]["failed"]))
+                samples[name].append(found[0]["seconds"] / found[0]["operations"] * 1e6)
+    took = {name: statistics.median(mine) for name, mine in samples.items()}
+    ratio = took["sync=immediate"] / (took["native"] + took["bare"])
+    cost.row("immediate: a 4 KiB write, times O_DSYNC natively and a bare round trip", "≤ 1.10", "%.3f" % ratio,
+             ratio <= 1.1, "%.0f µs; %.0f + %.0f" % (took["sync=immediate"], took["native"], took["bare"]))
+
+
+def timed(call, *words):
+    """What a call takes; µs."""
+    start = time.perf_counter()
+    call(*words)
+    return (time.perf_counter() - start) * 1e6
+
+
+def write_new(directory, number):
+    """A file of 64 KiB, open; and another descriptor of it."""
+    fd = os.open(os.path.join(directory, "close.%d" % number), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    os.write(fd, b"x" * 65536)
+    return fd, os.dup(fd)
+
+
+@part
+def lazy(cost):
+    """A close of what is written costs an fsync more than a close of what is clean. File by file, one natively and
+    one on the mount: two fsyncs are comparable when they are neighbours."""
+    closes, clean, syncs = [], [], []
+    cost.area.clear_run()
+    os.makedirs(os.path.join(cost.area.run, "native"))
+    with cost.mounted(cost.ours("sync=lazy")) as mount:
+        for number in range((10 if cost.words.quick else 100) * cost.words.runs):
+            fds = write_new(os.path.join(cost.area.run, "native"), number)
+            syncs.append(timed(os.fsync, fds[0]))
+            for fd in fds:
+                os.close(fd)
+            fds = write_new(os.path.join(mount.top, "run"), number)
+            closes.append(timed(os.close, fds[0]))
+            clean.append(timed(os.close, fds[1]))
+    closed, idle, native = map(statistics.median, (closes, clean, syncs))
+    ratio = (closed - idle) / native
+    cost.row("lazy: what it adds to close, times fsync natively", "≤ 1.10", "%.3f" % ratio, ratio <= 1.1,
+             "%.0f µs − %.0f µs; %.0f µs" % (closed, idle, native))
+
+
+@part
+def disk(cost):
+    """Bytes that reach the disk, for 4 KiB random writes with an fsync each hundred."""
+    peers = [Peer("native", "native")] + [cost.ours("sync=" + mode) for mode in ("periodic", "lazy", "never")]
+    wrote = cost.medians(named("randwrite-fsync100"), peers, lambda sample: sample["disk_written"])
+    for name in list(wrote)[1:]:
+        ratio = wrote[name] / wrote["native"]
+        cost.row("randwrite-fsync100, %s: bytes written to the disk, times native's" % name, "≤ 1.10",
+                 "%.3f" % ratio, ratio <= 1.1)
+
+
+def make_files(directory, count):
+    """Files of one block, in directories of a thousand."""
+    names = []
+    for number in range(count):
+        if number % 1000 == 0:
+            os.makedirs(os.path.join(directory, str(number // 1000)))
+        names.append(os.path.join(str(number // 1000), str(number)))
+        fd = os.open(os.path.join(directory, names[-1]), os.O_WRONLY | os.O_CREAT)
+        os.write(fd, b"x" * BLOCK)
+        os.close(fd)
+    return names
+
+
+@part
+def tick(cost):
+    """A tick must not walk what is cached and clean."""
+    count = 5000 if cost.words.quick else FILES["tick"]
+    cost.area.clear_run()
+    names = make_files(cost.area.run, count)
+    cost.area.sync()
+    with cost.mounted(cost.ours("sync=periodic,sync_interval=10ms,entry_timeout=3600,attr_timeout=3600")) as mount:
+        for name in names:
+            os.stat(os.path.join(mount.top, "run", name))
+        # Somebody who could store through a mapping makes a tick ask the kernel.
+        with open(os.path.join(mount.top, "run", names[0]), "r+b"):
+            inodes = figures_of(mount.top)["inodes"]
+            costs = []
+            for _ in range(cost.words.runs):
+                ticks, used = figures_of(mount.top)["sync"]["ticks"], mount.cpu()
+                time.sleep(2)
+                used = mount.cpu() - used
+                costs.append(used / (figures_of(mount.top)["sync"]["ticks"] - ticks))
+    median = statistics.median(costs) * 1e3
+    cost.row("a tick with %d inodes cached and clean: processor time" % inodes, "< 1 ms", "%.3f ms" % median,
+             median < 1 and inodes >= count)
+
+
+def read_on(path, size, counter):
+    """Random reads that the mount's cache does not answer, for ever; @counter is shared memory."""
+    buffer, chance = mmap.mmap(-1, BLOCK), random.Random(1)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    done = 0
+    while True:
+        os.preadv(fd, [buffer], chance.randrange(size // BLOCK) * BLOCK)
+        done += 1
+        counter[:8] = struct.pack("<Q", done)
+
+
+def read_rate(counter, until):
+    """Reads a second, from now to the moment at which until() says so, and how long that was."""
+    start, before = time.monotonic(), struct.unpack("<Q", counter[:8])[0]
+    while not until():
+        time.sleep(0.005)
+    seconds = time.monotonic() - start
+    return (struct.unpack("<Q", counter[:8])[0] - before) / seconds, seconds
+
+
+def fsync_natively(area, names):
+    """Seconds that it takes to write and fsync these files one after the other, by a tenth of them."""
+    start = time.monotonic()
+    for name in names[::10]:
+        fd = os.open(os.path.join(area.run, name), os.O_WRONLY)
+        os.write(fd, b"z" * BLOCK)
+        os.fsync(fd)
+        os.close(fd)
+    return 10 * (time.monotonic() - start)
+
+
+def dirty_many(cost, names, mode, interval):
+    """Dirty all files while somebody reads. Returns the seconds from the first write until all is on disk, and the
+    reads a second since the last write; what syncs nothing is watched for an interval."""
+    counter = mmap.mmap(-1, 8)
+    with cost.mounted(cost.ours(mode)) as mount:
+        large = os.path.join(mount.top, "data", "large")
+        reader = multiprocessing.get_context("fork").Process(
+            target=read_on, args=(large, os.path.getsize(large), counter), daemon=True)
+        reader.start()
+        try:
+            start = time.monotonic()
+            for name in names:
+                fd = os.open(os.path.join(mount.top, "run", name), os.O_WRONLY)
+                os.write(fd, b"y" * BLOCK)
+                os.close(fd)
+            written = time.monotonic() - start
+            if mode == "sync=never":
+                end = time.monotonic() + interval
+                return written, None, read_rate(counter, lambda: time.monotonic() > end)[0]
+            rate, _ = read_rate(counter, lambda: figures_of(mount.top)["sync"]["dirty_bytes"] == 0)
+            return written, time.monotonic() - start, rate
+        finally:
+            reader.terminate()
+            reader.join()
+
+
+@part
+def many(cost):
+    """Many files dirtied within one interval: on disk within the bound, and reads go on meanwhile."""
+    count, interval = (1000, 1) if cost.words.quick else (FILES["many"], 5)
+    cost.area.clear_run()
+    names = make_files(cost.area.run, count)
+    cost.bench.data(named("randread-miss-1-free"))
+    ages, natives, rates, without, writing = [], [], [], [], []
+    for _ in range(cost.words.runs):
+        cost.area.sync()
+        natives.append(fsync_natively(cost.area, names))
+        cost.area.sync()
+        written, age, rate = dirty_many(cost, names, "sync=periodic,sync_interval=%ds" % interval, interval)
+        writing.append(written)
+        ages.append(age)
+        rates.append(rate)
+        cost.area.sync()
+        without.append(dirty_many(cost, names, "sync=never", interval)[2])
+    age, native = statistics.median(ages), statistics.median(natives)
+    cost.row("%d files dirtied within an interval: all on disk, after the first write" % count,
+             "≤ %d s and %.1f s, what the fsyncs take natively" % (interval, native), "%.1f s" % age,
+             age <= interval + native, "written in %.1f s" % statistics.median(writing))
+    ratio = statistics.median(rates) / statistics.median(without)
+    cost.row("random reads until then, times those without a sync", "≥ 0.70", "%.2f" % ratio, ratio >= 0.7,
+             "%.1f k/s" % (statistics.median(without) / 1e3))
+
+
+def main():
+    """Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="scripts/sync-cost", description=__doc__.split(". ")[0] + ".")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="of %s; all" % ", ".join(PARTS))
+    parser.add_argument("--runs", type=int, metavar="N", help="of each, interleaved; medians are taken (7)")
+    parser.add_argument("--quick", action="store_true", help="small, to see whether it works")
+    parser.add_argument("--size", type=int, default=2048, metavar="MIB", help="of the loop device (%(default)s)")
+    parser.add_argument("--backing", metavar="DIR", help="make BACKING in DIR, not on a loop device")
+    parser.add_argument("-v", "--verbose", action="store_true", help="tell every sample")
+    parser.add_argument("--bin", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--tools", required=True, help=argparse.SUPPRESS)
+    words = parser.parse_args()
+    unknown = [name for name in words.parts if name not in PARTS]
+    if unknown:
+        parser.error("no part '%s': there are %s" % (unknown[0], ", ".join(PARTS)))
+    if os.geteuid() != 0:
+        sys.exit("scripts/sync-cost: mounting needs root")
+    words.bin, words.tools = os.path.abspath(words.bin), os.path.abspath(words.tools)
+    words.runs = words.runs or (2 if words.quick else 7)
+    work = tempfile.mkdtemp(prefix="memmapfs-sync-cost.", dir=os.environ.get("TMPDIR", "/var/tmp"))
+    area, cost = None, None
+    try:
+        area = machine.Area(work, words.backing, (1024 if words.quick else words.size) << 20)
+        cost = Cost(words, work, area)
+        print("| measured on %s, %d runs | goal | median | |\n|---|---|---|---|" % (area.describe(), words.runs))
+        for name in words.parts or PARTS:
+            PARTS[name](cost)
+    except (CaseFailed, MountFailed) as error:
+        sys.exit("scripts/sync-cost: %s" % error)
+    finally:
+        if area:
+            area.close()
+        shutil.rmtree(work, ignore_errors=True)
+    return 1 if cost.missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

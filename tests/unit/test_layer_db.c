@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+#include <check.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "layer/db.h"
+#include "util.h"
+
+static struct layer_db *db;
+
+static void set_up(void)
+{
+	ck_assert_int_eq(db_open(&db), 0);
+}
+
+static void tear_down(void)
+{
+	db_close(db);
+}
+
+static struct node_row row_of(uint64_t id)
+{
+	struct node_row row = {.id = id, .own = 5, .clean = 12345};
+
+	row.stx.stx_mode = S_IFREG | 0640;
+	row.stx.stx_uid = 4000000000u;
+	row.stx.stx_gid = 7;
+	row.stx.stx_nlink = 3;
+	row.stx.stx_size = UINT64_C(1) << 43;
+	row.stx.stx_rdev_major = 8;
+	row.stx.stx_rdev_minor = 300;
+	row.stx.stx_atime = (struct statx_timestamp){.tv_sec = -5, .tv_nsec = 999999999};
+	row.stx.stx_mtime = (struct statx_timestamp){.tv_sec = INT64_C(1) << 34, .tv_nsec = 2};
+	row.stx.stx_ctime = (struct statx_timestamp){.tv_sec = 3, .tv_nsec = 3};
+	row.stx.stx_btime = (struct statx_timestamp){.tv_sec = 4, .tv_nsec = 4};
+	return row;
+}
+
+static void expect_time(struct statx_timestamp time, int64_t seconds, uint32_t ns)
+{
+	ck_assert_int_eq(time.tv_sec, seconds);
+	ck_assert_uint_eq(time.tv_nsec, ns);
+}
+
+/* Every column, with values at its edges. */
+START_TEST(a_record_comes_back_as_it_was)
+{
+	struct node_row row = row_of(9), got;
+	struct identity_handle *handle = malloc(sizeof(*handle) + 3);
+
+	*handle = (struct identity_handle){.mount = 2, .type = 0x81, .bytes = 3};
+	memcpy(handle->data, "a\0c", 3);
+	row.has_origin = true;
+	row.origin = (struct identity_key){.dev = UINT64_MAX, .ino = UINT64_MAX - 1, .birth_ns = -7};
+	row.handle = handle;
+	row.path = (char *)"dir/\xff name";
+	row.target = (char *)"";
+	row.data = (void *)"\0\1\2";
+	row.data_size = 3;
+	ck_assert_int_eq(db_node_insert(db, &row), 0);
+	ck_assert_int_eq(db_node_by_origin(db, &row.origin, &got), 0);
+	ck_assert_uint_eq(got.id, 9);
+	ck_assert_uint_eq(got.own, 5);
+	ck_assert_uint_eq(got.stx.stx_mode, S_IFREG | 0640);
+	ck_assert_uint_eq(got.stx.stx_uid, 4000000000u);
+	ck_assert_uint_eq(got.stx.stx_gid, 7);
+	ck_assert_uint_eq(got.stx.stx_nlink, 3);
+	ck_assert_uint_eq(got.stx.stx_size, UINT64_C(1) << 43);
+	ck_assert_uint_eq(got.stx.stx_rdev_major, 8);
+	ck_assert_uint_eq(got.stx.stx_rdev_minor, 300);
+	expect_time(got.stx.stx_atime, -5, 999999999);
+	expect_time(got.stx.stx_mtime, INT64_C(1) << 34, 2);
+	expect_time(got.stx.stx_ctime, 3, 3);
+	expect_time(got.stx.stx_btime, 4, 4);
+	ck_assert_uint_eq(got.clean, 12345);
+	ck_assert(got.has_origin);
+	ck_assert_uint_eq(got.origin.dev, UINT64_MAX);
+	ck_assert_uint_eq(got.origin.ino, UINT64_MAX - 1);
+	ck_assert_int_eq(got.origin.birth_ns, -7);
+	ck_assert_int_eq(got.handle->mount, 2);
+	ck_assert_int_eq(got.handle->type, 0x81);
+	ck_assert_uint_eq(got.handle->bytes, 3);
+	ck_assert_mem_eq(got.handle->data, "a\0c", 3);
+	ck_assert_str_eq(got.path, "dir/\xff name");
+	ck_assert_str_eq(got.target, "");
+	ck_assert_uint_eq(got.data_size, 3);
+	ck_assert_mem_eq(got.data, "\0\1\2", 3);
+	ck_assert_ptr_null(got.zero);
+	db_row_fini(&got);
+	free(handle);
+}
+END_TEST
+
+/* One without an origin, a handle or pages has none afterwards either. */
+START_TEST(what_is_not_there_stays_away)
+{
+	struct node_row row = row_of(2), got;
+
+	ck_assert_int_eq(db_node_insert(db, &row), 0);
+	ck_assert_int_eq(db_node_load(db, 2, &got), 0);
+	ck_assert(!got.has_origin);
+	ck_assert_ptr_null(got.handle);
+	ck_assert_ptr_null(got.path);
+	ck_assert_ptr_null(got.target);
+	ck_assert_ptr_null(got.data);
+	db_row_fini(&got);
+	ck_assert_int_eq(db_node_load(db, 3, &got), -ENOENT);
+	ck_assert_int_eq(db_node_by_origin(db, &(struct identity_key){0}, &got), -ENOENT);
+}
+END_TEST
+
+/* Attributes can be written without touching the pages. */
+START_TEST(an_update_of_attributes_leaves_the_pages)
+{
+	struct node_row row = row_of(2), got;
+
+	row.data = (void *)"pages";
+	row.data_size = 5;
+	ck_assert_int_eq(db_node_insert(db, &row), 0);
+	row.data = NULL;
+	row.data_size = 0;
+	row.stx.stx_mode = S_IFREG | 0600;
+	ck_assert_int_eq(db_node_update(db, &row, DB_ATTRIBUTES), 0);
+	ck_assert_int_eq(db_node_load(db, 2, &got), 0);
+	ck_assert_uint_eq(got.stx.stx_mode, S_IFREG | 0600);
+	ck_assert_uint_eq(got.data_size, 5);
+	db_row_fini(&got);
+	ck_assert_int_eq(db_node_update(db, &row, DB_PAGES), 0);
+	ck_assert_int_eq(db_node_load(db, 2, &got), 0);
+	ck_assert_ptr_null(got.data);
+	db_row_fini(&got);
+}
+END_TEST
+
+static char seen[256];
+
+static int note_entry(void *context, const char *name, const struct db_entry *entry)
+{
+	(void)context;
+	sprintf(seen + strlen(seen), "%s=%llu ", name, (unsigned long long)entry->node);
+	return strcmp(name, "stop") == 0 ? -EINTR : 0;
+}
+
+/* Names are bytes, listed in their order; a whiteout is an entry as well. */
+START_TEST(entries_are_kept_by_directory_and_name)
+{
+	struct node_row row = row_of(2);
+	struct db_entry entry;
+
+	ck_assert_int_eq(db_node_insert(db, &row), 0);
+	ck_assert_int_eq(db_entry_put(db, 1, "b\xff", 2), 0);
+	ck_assert_int_eq(db_entry_put(db, 1, "a", 5), 0);
+	ck_assert_int_eq(db_entry_put(db, 1, "a", DB_WHITEOUT), 0);
+	ck_assert_int_eq(db_entry_put(db, 2, "c", 5), 0);
+	ck_assert_int_eq(db_entry_get(db, 1, "b\xff", &entry), 0);
+	ck_assert_uint_eq(entry.node, 2);
+	ck_assert_uint_eq(entry.type, S_IFREG);
+	ck_assert(!entry.has_origin);
+	ck_assert_int_eq(db_entry_get(db, 1, "b", &entry), -ENOENT);
+	ck_assert_int_eq(db_entry_get(db, 1, "a", &entry), 0);
+	ck_assert_uint_eq(entry.node, DB_WHITEOUT);
+	seen[0] = '\0';
+	ck_assert_int_eq(db_entries(db, 1, note_entry, NULL), 0);
+	ck_assert_str_eq(seen, "a=0 b\xff=2 ");
+	ck_assert_int_eq(db_entry_delete(db, 1, "a"), 0);
+	ck_assert_int_eq(db_entry_get(db, 1, "a", &entry), -ENOENT);
+	ck_assert_int_eq(db_entry_put(db, 1, "stop", 9), 0);
+	ck_assert_int_eq(db_entries(db, 1, note_entry, NULL), -EINTR);
+}
+END_TEST
+
+/* Values are bytes too, empty ones included. */
+START_TEST(extended_attributes_come_and_go)
+{
+	CLEANUP(free_pointer) void *value = NULL;
+
+	ck_assert_int_eq(db_xattr_put(db, 1, "user.a", "x\0y", 3), 0);
+	ck_assert_int_eq(db_xattr_get(db, 1, "user.a", &value), 3);
+	ck_assert_mem_eq(value, "x\0y", 3);
+	free(value);
+	ck_assert_int_eq(db_xattr_put(db, 1, "user.a", NULL, 0), 0);
+	ck_assert_int_eq(db_xattr_get(db, 1, "user.a", &value), 0);
+	ck_assert_int_eq(db_xattr_delete(db, 1, "user.a"), 0);
+	free(value);
+	value = NULL;
+	ck_assert_int_eq(db_xattr_get(db, 1, "user.a", &value), -ENODATA);
+}
+END_TEST
+
+/* A change that fails leaves nothing behind, one that succeeds everything. */
+START_TEST(a_failed_change_is_undone)
+{
+	struct node_row row = row_of(2);
+	struct db_entry entry;
+
+	ck_assert_int_eq(db_begin(db), 0);
+	ck_assert_int_eq(db_node_insert(db, &row), 0);
+	ck_assert_int_eq(db_entry_put(db, 1, "n", 2), 0);
+	ck_assert_int_eq(db_end(db, -ENOSPC), -ENOSPC);
+	ck_assert_int_eq(db_entry_get(db, 1, "n", &entry), -ENOENT);
+	ck_assert_int_eq(db_node_load(db, 2, &row), -ENOENT);
+	ck_assert_int_eq(db_begin(db), 0);
+	ck_assert_int_eq(db_entry_put(db, 1, "n", 2), 0);
+	ck_assert_int_eq(db_end(db, 0), 0);
+	ck_assert_int_eq(db_entry_get(db, 1, "n", &entry), 0);
+}
+END_TEST
+
+/* A node takes its own entries and attributes along, and nobody else's. */
+START_TEST(a_deleted_node_leaves_nothing)
+{
+	struct node_row row = row_of(2);
+	CLEANUP(free_pointer) void *value = NULL;
+	struct db_entry entry;
+
+	ck_assert_int_eq(db_node_insert(db, &row), 0);
+	ck_assert_int_eq(db_entry_put(db, 2, "inside", 3), 0);
+	ck_assert_int_eq(db_entry_put(db, 1, "other", 3), 0);
+	ck_assert_int_eq(db_xattr_put(db, 2, "user.a", "b", 1), 0);
+	ck_assert_int_eq(db_node_delete(db, 2), 0);
+	ck_assert_int_eq(db_node_load(db, 2, &row), -ENOENT);
+	ck_assert_int_eq(db_entry_get(db, 2, "inside", &entry), -ENOENT);
+	ck_assert_int_eq(db_xattr_get(db, 2, "user.a", &value), -ENODATA);
+	ck_assert_int_eq(db_entry_get(db, 1, "other", &entry), 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("layer_db");
+	TCase *tests = tcase_create("layer_db");
+
+	tcase_add_checked_fixture(tests, set_up, tear_down);
+	tcase_add_test(tests, a_record_comes_back_as_it_was);
+	tcase_add_test(tests, what_is_not_there_stays_away);
+	tcase_add_test(tests, an_update_of_attributes_leaves_the_pages);
+	tcase_add_test(tests, entries_are_kept_by_directory_and_name);
+	tcase_add_test(tests, extended_attributes_come_and_go);
+	tcase_add_test(tests, a_failed_change_is_undone);
+	tcase_add_test(tests, a_deleted_node_leaves_nothing);
+	suite_add_tcase(suite, tests);
+
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

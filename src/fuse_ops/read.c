@@ -111,10 +111,11 @@ static size_t read_by_windows(const struct open_file *open, int fd, bool writabl
 	return done;
 }
 
-/* On tmpfs a page that a mapping reads in a hole is allocated; pread(2) leaves it a hole. */
+/* On tmpfs and hugetlbfs a page that a mapping reads in a hole is allocated; pread(2) leaves it a hole. */
 static bool would_fill_holes(const struct open_file *open, const struct stat *info)
 {
-	return open->fs->medium == MEDIUM_MEMORY && (uint64_t)info->st_blocks * 512 < (uint64_t)info->st_size;
+	return (open->fs->medium == MEDIUM_MEMORY || open->fs->medium == MEDIUM_HUGE_PAGES) &&
+	       (uint64_t)info->st_blocks * 512 < (uint64_t)info->st_size;
 }
 
 static ssize_t read_file(const struct open_file *open, int fd, bool writable, int flags, unsigned char *to,

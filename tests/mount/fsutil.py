@@ -170,6 +170,21 @@ def read_file(path):
         return file.read()
 
 
+def resident_pages(path):
+    """For each page of a file whether it is in memory, 1 or 0, by mincore(2)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    size = os.stat(path).st_size
+    vector = (ctypes.c_ubyte * ((size + PAGE - 1) // PAGE))()
+    fd = os.open(path, os.O_RDONLY)
+    address = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
+    os.close(fd)
+    _checked(libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), vector), path)
+    libc.munmap(ctypes.c_void_p(address), ctypes.c_size_t(size))
+    return [page & 1 for page in vector]
+
+
 def as_user(uid, function, *args, gid=None, groups=(), umask=0o022):
     """Run a function as another user in a child; its result or exception becomes ours."""
     read_end, write_end = os.pipe()

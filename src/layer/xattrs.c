@@ -161,7 +161,7 @@ static int own_xattrs(struct fs *fs, struct tx_node *taken)
 	length = result < 0 ? 0 : backing_list(link.path, &list);
 	if (length < 0 && length != -EACCES)
 		return (int)length;
-	for (ssize_t at = 0; at < length; at += (ssize_t)strlen(list + at) + 1) {
+	for (ssize_t at = 0; list != NULL && at < length; at += (ssize_t)strlen(list + at) + 1) {
 		CLEANUP(free_pointer) void *value = NULL;
 		ssize_t size = backing_get(link.path, list + at, &value);
 

@@ -62,6 +62,7 @@ void file_free(struct fs *fs, struct file *file)
 		free(owner);
 	}
 	mapping_fini(&file->mapping);
+	free(atomic_load(&file->shared));
 	free(file->lost);
 	free(file->told);
 	pthread_mutex_destroy(&file->lock);
@@ -89,7 +90,7 @@ static void drop_writing_locked(struct fs *fs, struct inode *inode, struct file 
 		return;
 	mapping_drop(&file->mapping, true);
 	/* Whoever still reads was served by the descriptor that goes; BACKING may have removed the name. */
-	if (atomic_load(&file->openers) > 0)
+	if (file_may_be_open(file))
 		inode_hold(fs, inode);
 	fd_slot_close(&fs->fds, &inode->slots[FD_WRITE]);
 }
@@ -106,6 +107,19 @@ void file_close(struct fs *fs, struct inode *inode, struct file *file, struct ha
 	atomic_fetch_sub(&file->openers, 1);
 	if (!handle_writes(handle))
 		return;
+	atomic_fetch_sub(&file->writers, 1);
+	drop_writing_locked(fs, inode, file);
+}
+
+void file_add_writer(struct file *file)
+{
+	LOCK_SCOPE(&file->lock);
+	atomic_fetch_add(&file->writers, 1);
+}
+
+void file_remove_writer(struct fs *fs, struct inode *inode, struct file *file)
+{
+	LOCK_SCOPE(&file->lock);
 	atomic_fetch_sub(&file->writers, 1);
 	drop_writing_locked(fs, inode, file);
 }
@@ -156,8 +170,7 @@ static bool changed_by_others_locked(struct file *file, const struct stat *now)
 	}
 	/* What others write while the mount writes too cannot be told from the mount's own: once they
 	 * have been noticed, they are taken to go on for a while. */
-	return changed ||
-	       (file->foreign_ns != 0 && clock_ns(CLOCK_MONOTONIC) - file->foreign_ns < FOREIGN_NS);
+	return changed || file_is_contended(file);
 }
 
 /* Was the caller told of a change just before? Then this is its second try. */
@@ -216,6 +229,68 @@ enum cache_verdict file_cache_judge(struct file *file, int fd, bool writes, pid_
 	if (file->changes == 0)
 		remember_locked(file, &now);
 	return tell ? VERDICT_TELL : valid ? VERDICT_KEEP : VERDICT_DROP;
+}
+
+/* Time stamps that could have stood for a later change as well, and have become old enough to tell. */
+static bool is_unsettled_locked(const struct file *file, const struct timespec *mtime, bool sure)
+{
+	return !sure && file->seen_racy &&
+	       elapsed_ns(timespec_ns(mtime), clock_ns(CLOCK_REALTIME_COARSE)) >= RACY_NS;
+}
+
+bool file_cache_suspect(struct file *file, off_t size, const struct timespec *mtime, bool reads, bool sure)
+{
+	LOCK_SCOPE(&file->lock);
+	/* A change of the mount's own says what the file is like when it ends. */
+	if (file->changes > 0 || (!file->seen && !reads))
+		return false;
+	return !file->seen || file->foreign || file->seen_size != size ||
+	       file->seen_mtime_ns != timespec_ns(mtime) || is_unsettled_locked(file, mtime, sure);
+}
+
+bool file_is_seen(struct file *file)
+{
+	LOCK_SCOPE(&file->lock);
+	return file->seen;
+}
+
+bool file_cache_settle(struct file *file, int fd, bool sure)
+{
+	struct stat now;
+	bool changed;
+
+	/* Under the lock: what was seen before may be older than a change of the mount's own. */
+	LOCK_SCOPE(&file->lock);
+	if (file->changes > 0 || fstat(fd, &now) < 0)
+		return false;
+	changed = differs_locked(file, &now);
+	if (changed)
+		changed_by_others_locked(file, &now);
+	changed |= file->seen && (file->foreign || is_unsettled_locked(file, &now.st_mtim, sure));
+	file->foreign = false;
+	remember_locked(file, &now);
+	return changed;
+}
+
+void file_note_event(struct fs *fs, struct inode *inode, struct file *file)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct stat now;
+
+	if (inode_fd(fs, inode, FD_PATH, &use) < 0)
+		return;
+	LOCK_SCOPE(&file->lock);
+	file->foreign_ns = clock_ns(CLOCK_MONOTONIC);
+	/* What is read from here on is at least as new as this. */
+	if (file->seen && file->changes == 0 && fstat(use.fd, &now) == 0)
+		remember_locked(file, &now);
+}
+
+bool file_is_contended(const struct file *file)
+{
+	int64_t noticed = atomic_load_explicit(&file->foreign_ns, memory_order_relaxed);
+
+	return noticed != 0 && elapsed_ns(noticed, clock_ns(CLOCK_MONOTONIC)) < FOREIGN_NS;
 }
 
 void file_note_foreign(struct file *file)

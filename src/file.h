@@ -65,10 +65,11 @@ struct file {
 	_Atomic unsigned openers; /* written under lock */
 	_Atomic unsigned writers; /* written under lock */
 	/* What BACKING's file looked like when the kernel's cache of it was last known to be right. */
-	int64_t seen_mtime_ns;	/* protected by lock */
-	int64_t seen_ctime_ns;	/* protected by lock */
-	off_t seen_size;	/* protected by lock */
-	int64_t foreign_ns;	/* protected by lock; CLOCK_MONOTONIC of the last foreign change noticed */
+	int64_t seen_mtime_ns; /* protected by lock */
+	int64_t seen_ctime_ns; /* protected by lock */
+	off_t seen_size;       /* protected by lock */
+	_Atomic int64_t
+		foreign_ns;	/* written under lock; CLOCK_MONOTONIC of the last foreign change noticed */
 	struct file_told *told; /* protected by lock; FILE_TOLD of them, or NULL: nobody ever was */
 	struct lock_owner *lock_owners; /* protected by lock */
 	struct lost_ranges *lost;	/* protected by lock; NULL when nothing is, or all was reported */
@@ -83,6 +84,16 @@ struct file {
 	_Atomic uint64_t error_sequence; /* failures so far; written under lock */
 	int error;			 /* protected by lock; errno of the last one */
 	_Atomic unsigned syncing;	 /* syncs that have begun and not said yet how they ended */
+	/* io=passthrough; see passthrough.h */
+	bool way_chosen; /* protected by lock; how all opens are served, while there are any */
+	int backing;	 /* protected by lock; the kernel's number of the backing file; 0: windows */
+	_Atomic unsigned unseen_writers; /* handles that write without the daemon; written under lock */
+	_Atomic bool unseen;		 /* something may have been written so and is not synced */
+	/* opens=skip; see unopened.h */
+	_Atomic(struct handle *) shared; /* set once, by the first request; NULL while handles are opened */
+	struct file *linger_next;	 /* protected by fs->linger_lock while it lingers */
+	_Atomic bool lingers;		 /* counted as a writer, and on fs->lingering or just taken off it */
+	_Atomic uint64_t wrote_ms;	 /* CLOCK_MONOTONIC_COARSE of the last write */
 	unsigned changes;		 /* protected by lock; by the mount, begun and not ended */
 	bool error_unheard;		 /* protected by lock; no handle was open, or none consumed it yet */
 	_Atomic bool kept;		 /* a reference on the inode is held until the error was consumed */
@@ -104,6 +115,12 @@ int file_get(struct fs *fs, struct inode *inode, struct file **ret_file);
 
 /** file_peek() - the file if there is one, else NULL */
 struct file *file_peek(struct inode *inode);
+
+/** file_may_be_open() - by a handle, or by who needs none */
+static inline bool file_may_be_open(const struct file *file)
+{
+	return atomic_load(&file->openers) > 0 || atomic_load(&file->shared) != NULL;
+}
 
 /** file_policy() - what holds for the file now; lives as long as the mount. Takes no lock. */
 const struct policy *file_policy(const struct file *file);
@@ -132,6 +149,12 @@ void file_close(struct fs *fs, struct inode *inode, struct file *file, struct ha
  */
 void file_drop_writing(struct fs *fs, struct inode *inode, struct file *file);
 
+/** file_add_writer() - the file is written by somebody who has no handle. Locks: file->lock. */
+void file_add_writer(struct file *file);
+
+/** file_remove_writer() - no longer; the last writer takes along what file_close() says */
+void file_remove_writer(struct fs *fs, struct inode *inode, struct file *file);
+
 /* What an open has to do about the kernel's cache of the file; see file_cache_judge(). */
 enum cache_verdict {
 	VERDICT_KEEP, /* what the kernel has cached is right */
@@ -152,6 +175,34 @@ enum cache_verdict {
  * were the page dropped in between, the next read would fetch the bytes of before the write and keep them.
  */
 enum cache_verdict file_cache_judge(struct file *file, int fd, bool writes, pid_t caller);
+
+/**
+ * file_cache_suspect() - may somebody else have changed a file that nobody opens, since the kernel cached of it?
+ * @size:  what the file looked like just now
+ * @reads: the kernel is about to cache of it
+ * @sure:  an event would have told of a change that left no trace in the time stamps
+ *
+ * Locks:  file->lock.
+ * Return: true: ask file_cache_settle().
+ */
+bool file_cache_suspect(struct file *file, off_t size, const struct timespec *mtime, bool reads, bool sure);
+
+/** file_is_seen() - has file_cache_settle(), or an open, taken note of the file? Locks: file->lock. */
+bool file_is_seen(struct file *file);
+
+/**
+ * file_cache_settle() - has somebody? What the file looks like now is what the kernel knows from here on
+ * @fd: open backing file, borrowed
+ *
+ * Return: true once for each change: the kernel has to drop the file's pages.
+ */
+bool file_cache_settle(struct file *file, int fd, bool sure);
+
+/** file_note_event() - others changed the file, and the kernel is about to be told. Locks: file->lock. */
+void file_note_event(struct fs *fs, struct inode *inode, struct file *file);
+
+/** file_is_contended() - have others been noticed to change the file just now? Takes no lock. */
+bool file_is_contended(const struct file *file);
 
 /** file_note_foreign() - others were noticed to change the file, by a sign that the caller saw */
 void file_note_foreign(struct file *file);

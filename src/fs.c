@@ -159,6 +159,7 @@ int fs_open(struct fs *fs, struct options *options, struct rules *rules, char **
 	pthread_mutex_init(&fs->wait_lock, NULL);
 	pthread_mutex_init(&fs->farewell.lock, NULL);
 	pthread_mutex_init(&fs->work_lock, NULL);
+	pthread_mutex_init(&fs->linger_lock, NULL);
 	/* By its full name: the daemon leaves the directory it was started in. */
 	policy_table_init(&fs->policies, &fs->options, rules,
 			  rules == NULL ? NULL : realpath(fs->options.rules, NULL));
@@ -199,6 +200,7 @@ int fs_open(struct fs *fs, struct options *options, struct rules *rules, char **
 
 void fs_close(struct fs *fs)
 {
+	watch_close(fs);
 	layer_close(fs);
 	if (fs->root != NULL) {
 		handle_table_fini(&fs->handle_table);
@@ -220,6 +222,7 @@ void fs_close(struct fs *fs)
 	pthread_mutex_destroy(&fs->wait_lock);
 	pthread_mutex_destroy(&fs->farewell.lock);
 	pthread_mutex_destroy(&fs->work_lock);
+	pthread_mutex_destroy(&fs->linger_lock);
 	pthread_cond_destroy(&fs->wait_ended);
 	options_fini(&fs->options);
 }

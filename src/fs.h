@@ -7,6 +7,7 @@
  * reached from struct fs.
  *
  * Lock order, outermost first:
+ *   fs->linger_lock
  *   layer->lock
  *   node->lock (of a layer)
  *   file->lock
@@ -37,6 +38,7 @@
 #include "reserve.h"
 #include "util.h"
 #include "warm.h"
+#include "watch.h"
 
 enum io_counter {
 	IO_READS,
@@ -92,14 +94,21 @@ struct fs {
 	enum backing_medium medium; /* constant */
 	unsigned statx_flags;	    /* AT_STATX_DONT_SYNC where asking is not needed; constant */
 	uint64_t root_dev;	    /* constant */
-	_Atomic uint64_t own_dev;   /* the mount's own device, once mounted; 0 before */
-	int proc_fd;		    /* O_PATH, /proc/self/fd; constant */
-	int covered_fd;		    /* O_PATH, the directory the mount covers; constant */
-	struct inode *root;	    /* constant */
-	struct layer *layer;	    /* mode=cow, else NULL; constant */
-	char *backing_path;	    /* canonical; constant */
-	char *mount_path;	    /* canonical; constant */
-	struct timespec started;    /* CLOCK_MONOTONIC; constant */
+	/* The kernel reads and writes BACKING itself; set by INIT, constant from then on. */
+	_Atomic bool passthrough;
+	_Atomic bool passthrough_said;	  /* why some file is served by windows all the same */
+	_Atomic size_t passthrough_files; /* open so */
+	/* The kernel is to tell of no open, of a file's or of a directory's; likewise. */
+	_Atomic bool skips_opens;
+	_Atomic bool skips_opendirs;
+	_Atomic uint64_t own_dev; /* the mount's own device, once mounted; 0 before */
+	int proc_fd;		  /* O_PATH, /proc/self/fd; constant */
+	int covered_fd;		  /* O_PATH, the directory the mount covers; constant */
+	struct inode *root;	  /* constant */
+	struct layer *layer;	  /* mode=cow, else NULL; constant */
+	char *backing_path;	  /* canonical; constant */
+	char *mount_path;	  /* canonical; constant */
+	struct timespec started;  /* CLOCK_MONOTONIC; constant */
 
 	struct mounts mounts;
 	struct inode_table inodes;
@@ -131,6 +140,13 @@ struct fs {
 	_Atomic bool huge_said;	  /* what came of hugepages */
 	_Atomic bool extend_said; /* that a write extends no file of hugetlbfs */
 
+	pthread_mutex_t linger_lock;
+	struct file *lingering; /* protected by linger_lock; written just now; inodes referenced */
+
+	struct watch *watch; /* constant while serving; NULL: changes in BACKING are not heard of */
+	struct trust
+		trust[2]; /* of what is not heard of, and of what is; set by INIT, constant from then on */
+
 	struct session *session; /* constant once set */
 
 	pthread_mutex_t wait_lock;
@@ -145,10 +161,10 @@ struct fs {
 	_Atomic unsigned idle_workers; /* waiting for a request: somebody who can take forgets */
 	/* Has the loop begin a round of syncs now; set by the loop. */
 	void (*ask_to_sync)(void *context);
-	/* Something is queued by session_forget_later(); set by the loop. */
-	void (*ask_to_forget)(void *context);
 	/* There is something on fs->work; set by the loop. */
 	void (*work_waits)(void *context);
+	/* There is something on fs->lingering; set by the loop. */
+	void (*file_lingers)(void *context);
 	void *ask_context;
 };
 

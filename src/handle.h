@@ -20,6 +20,7 @@ struct handle {
 	struct inode *inode;	     /* holds a reference */
 	int flags;		     /* of open(2) */
 	_Atomic uint64_t error_seen; /* sequence of the file's last error that this handle consumed */
+	bool unseen;		     /* of a file: the kernel serves it without the daemon; set likewise */
 	bool direct;		     /* of a file: the kernel caches nothing; set before the reply to OPEN */
 	_Atomic uint64_t write_end;  /* where its last synchronous write ended, if it may go on; else 0 */
 	_Atomic int flock_fd; /* an open file description for flock(2), or -1; made when first locked */

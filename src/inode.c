@@ -128,6 +128,19 @@ struct inode *inode_find(struct fs *fs, uint64_t nodeid)
 	return find_id_locked(shard, hash, nodeid);
 }
 
+struct inode *inode_hold_id(struct fs *fs, uint64_t nodeid)
+{
+	uint64_t hash = mix(nodeid);
+	struct inode_shard *shard = shard_of(&fs->inodes, hash, true);
+	struct inode *inode;
+
+	LOCK_SCOPE(&shard->lock);
+	inode = find_id_locked(shard, hash, nodeid);
+	if (inode != NULL)
+		inode_ref(inode);
+	return inode;
+}
+
 void inode_free(struct fs *fs, struct inode *inode)
 {
 	for (int kind = 0; kind < FD_KINDS; kind++)
@@ -223,7 +236,7 @@ static bool is_last_thread(const struct inode *inode, enum fd_kind kind)
 	struct file *file = atomic_load(&((struct inode *)inode)->file);
 	struct stat info;
 
-	if (file == NULL || atomic_load(&file->openers) == 0)
+	if (file == NULL || !file_may_be_open(file))
 		return false;
 	for (int other = 0; other < FD_KINDS; other++) {
 		if (other != (int)kind && fd_slot_peek(&inode->slots[other]) >= 0)
@@ -379,14 +392,14 @@ bool inode_count_lookup(struct fs *fs, const struct identity_key *key, struct in
 
 struct inode *inode_known(struct fs *fs, int directory_fd, const char *name)
 {
+	int flags = *name == '\0' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
 	struct statx stx;
 	struct identity_key key;
 	struct inode_shard *shard;
 	struct inode *inode;
 
 	/* Without asking: what the name leads to may be this very mount. */
-	if (statx(directory_fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
-		  STATX_WANTED, &stx) < 0)
+	if (statx(directory_fd, name, flags | AT_STATX_DONT_SYNC, STATX_WANTED, &stx) < 0)
 		return NULL;
 	key = identity_of_statx(&stx);
 	shard = key_shard_for(fs, &key);

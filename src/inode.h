@@ -93,6 +93,9 @@ int inode_root(struct fs *fs, int fd);
  */
 struct inode *inode_find(struct fs *fs, uint64_t nodeid);
 
+/** inode_hold_id() - the same for who has no request: with a reference */
+struct inode *inode_hold_id(struct fs *fs, uint64_t nodeid);
+
 /**
  * inode_lookup() - look a name up in a directory and count one lookup of the kernel
  * @directory: where; borrowed
@@ -155,7 +158,9 @@ int inode_hold(struct fs *fs, struct inode *inode);
 int inode_keep(struct fs *fs, struct inode *inode);
 
 /**
- * inode_known() - the inode of a name if the kernel knows it, with a reference, else NULL
+ * inode_known() - the inode of a name, or of an open object for an empty one, if the kernel knows it
+ *
+ * Return: with a reference, or NULL.
  */
 struct inode *inode_known(struct fs *fs, int directory_fd, const char *name);
 
@@ -167,6 +172,15 @@ struct inode *inode_known(struct fs *fs, int directory_fd, const char *name);
  * Return: how many.
  */
 size_t inode_hold_files(struct inode_shard *shard, struct inode ***ret_inodes);
+
+/**
+ * inode_ids() - the nodeids of all inodes of one shard by id
+ * @ret_ids: malloc'ed; NULL without memory
+ *
+ * Locks:  shard->lock.
+ * Return: how many.
+ */
+size_t inode_ids(struct inode_shard *shard, uint64_t **ret_ids);
 
 /** inode_name() - the path of an inode for messages: malloc'ed, never NULL except without memory */
 char *inode_name(struct fs *fs, struct inode *inode);

@@ -21,6 +21,19 @@ size_t inode_hold_files(struct inode_shard *shard, struct inode ***ret_inodes)
 	return count;
 }
 
+size_t inode_ids(struct inode_shard *shard, uint64_t **ret_ids)
+{
+	size_t count = 0;
+
+	LOCK_SCOPE(&shard->lock);
+	*ret_ids = malloc((shard->count + 1) * sizeof(**ret_ids));
+	for (size_t i = 0; *ret_ids != NULL && i <= shard->mask; i++) {
+		for (struct inode *inode = shard->buckets[i]; inode != NULL; inode = inode->id_next)
+			(*ret_ids)[count++] = inode->nodeid;
+	}
+	return count;
+}
+
 void inode_each_file(struct fs *fs, void (*call)(struct fs *fs, struct inode *inode))
 {
 	for (int i = 0; i < INODE_SHARDS; i++) {

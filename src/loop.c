@@ -16,7 +16,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 #include <uv.h>
@@ -24,15 +23,15 @@
 #include "fs.h"
 #include "log.h"
 #include "pager.h"
+#include "pool.h"
 #include "revalidate.h"
 #include "session.h"
 #include "sync.h"
+#include "unopened.h"
 
 #define EXIT_LOOP 7
 #define REVALIDATE_MS 1000
-/* So many files are synced at a time. */
-#define POOL_THREADS "8"
-#define POOL_STACK ((rlim_t)2 << 20)
+#define SETTLE_MS 250
 
 struct loop;
 
@@ -53,14 +52,15 @@ struct loop {
 	uv_timer_t look;
 	uv_timer_t idle;
 	uv_async_t paging;
-	struct job idling, reloading, looking, forgetting, fetching;
+	struct job idling, reloading, looking, fetching, settling;
 	struct job pages[2]; /* of the pool's eight threads: reading ahead must not keep a sync waiting */
 	uv_signal_t terminate, interrupt, hangup;
 	uv_async_t stop, end;
 	uv_sem_t quiet;
 	bool stopping; /* loop thread only */
-	uv_async_t forget;
 	uv_async_t sync_now;
+	uv_async_t linger;
+	uv_timer_t settle;
 	uv_thread_t shutdown;
 	bool shutting_down;	 /* loop thread, and loop_stop() after its end */
 	unsigned syncing;	 /* loop thread only; inodes that are being synced */
@@ -223,7 +223,7 @@ static void on_tick(uv_timer_t *timer)
 	say_late(loop);
 	start_round(loop);
 	/* Only who may write a file can store through a mapping of it. */
-	if (atomic_load(&loop->fs->writers) > 0 && !loop->fetching.running)
+	if ((atomic_load(&loop->fs->writers) > 0 || unopened_may_store(loop->fs)) && !loop->fetching.running)
 		job_start(loop, &loop->fetching);
 }
 
@@ -231,7 +231,8 @@ static void on_look(uv_timer_t *timer)
 {
 	struct loop *loop = timer->data;
 
-	if (atomic_load(&loop->fs->handle_table.count) > 0 && !loop->looking.running)
+	if ((atomic_load(&loop->fs->handle_table.count) > 0 || atomic_load(&loop->fs->skips_opens)) &&
+	    !loop->looking.running)
 		job_start(loop, &loop->looking);
 }
 
@@ -324,16 +325,26 @@ static void on_hangup(uv_signal_t *handle, int number)
 		job_start(loop, &loop->reloading);
 }
 
-static void forget(struct fs *fs)
+static void on_settle(uv_timer_t *timer)
 {
-	session_forget_queued(fs->session);
+	struct loop *loop = timer->data;
+
+	job_start(loop, &loop->settling);
 }
 
-static void on_forget(uv_async_t *handle)
+/* The timer runs only while there is something for it. */
+static void on_linger(uv_async_t *handle)
 {
 	struct loop *loop = handle->data;
 
-	job_start(loop, &loop->forgetting);
+	if (!uv_is_closing((uv_handle_t *)&loop->settle) && !uv_is_active((uv_handle_t *)&loop->settle))
+		uv_timer_start(&loop->settle, on_settle, SETTLE_MS, SETTLE_MS);
+}
+
+static void settled(struct loop *loop)
+{
+	if (!unopened_lingers(loop->fs))
+		uv_timer_stop(&loop->settle);
 }
 
 static void close_handle(uv_handle_t *handle, void *argument)
@@ -368,14 +379,14 @@ static void on_end(uv_async_t *handle)
 	uv_walk(handle->loop, close_handle, NULL);
 }
 
-static void ask_to_forget(void *context)
-{
-	uv_async_send(&((struct loop *)context)->forget);
-}
-
 static void ask_to_sync(void *context)
 {
 	uv_async_send(&((struct loop *)context)->sync_now);
+}
+
+static void file_lingers(void *context)
+{
+	uv_async_send(&((struct loop *)context)->linger);
 }
 
 static void work_waits(void *context)
@@ -394,22 +405,6 @@ static void loop_run(void *argument)
 	uv_run(&loop->uv, UV_RUN_DEFAULT);
 }
 
-/*
- * The pool's threads get as much stack as the limit says, and the library aborts where there is no room for
- * them: they are asked to be small, and to be there before address space can run out.
- */
-static void prepare_pool(void)
-{
-	struct rlimit limit;
-
-	/* Read when the pool is first used. */
-	setenv("UV_THREADPOOL_SIZE", POOL_THREADS, 0);
-	if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur > POOL_STACK) {
-		limit.rlim_cur = POOL_STACK;
-		setrlimit(RLIMIT_STACK, &limit);
-	}
-}
-
 int loop_start(struct fs *fs, struct loop **ret_loop)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
@@ -417,7 +412,7 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 
 	if (loop == NULL)
 		return -ENOMEM;
-	prepare_pool();
+	pool_prepare();
 	result = uv_loop_init(&loop->uv);
 	if (result < 0) {
 		free(loop);
@@ -427,11 +422,11 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	loop->look.data = loop;
 	loop->tick.data = loop->terminate.data = loop->interrupt.data = loop->hangup.data = loop;
 	uv_sem_init(&loop->quiet, 0);
-	loop->stop.data = loop->end.data = loop->forget.data = loop;
+	loop->stop.data = loop->end.data = loop->linger.data = loop->settle.data = loop;
 	loop->idle.data = loop->paging.data = loop;
 	loop->idling.run = pager_idle;
 	loop->looking.run = revalidate_open_files;
-	loop->forgetting.run = forget;
+	loop->settling = (struct job){.run = unopened_settle, .done = settled};
 	loop->fetching = (struct job){.run = fetch, .done = start_round};
 	loop->reloading = (struct job){.run = pager_reload, .done = set_timers};
 	loop->pages[0].run = loop->pages[1].run = work_off_pages;
@@ -440,12 +435,13 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	loop->sync_now.data = loop;
 	uv_timer_init(&loop->uv, &loop->tick);
 	set_timers(loop);
-	job_start(loop, &loop->forgetting); /* nothing yet; it makes the pool */
+	job_start(loop, &loop->settling); /* nothing yet; it makes the pool */
 	uv_timer_init(&loop->uv, &loop->look);
 	uv_async_init(&loop->uv, &loop->stop, on_stop);
 	uv_async_init(&loop->uv, &loop->end, on_end);
 	uv_unref((uv_handle_t *)&loop->end);
-	uv_async_init(&loop->uv, &loop->forget, on_forget);
+	uv_async_init(&loop->uv, &loop->linger, on_linger);
+	uv_timer_init(&loop->uv, &loop->settle);
 	uv_async_init(&loop->uv, &loop->sync_now, on_sync_now);
 	uv_signal_init(&loop->uv, &loop->terminate);
 	uv_signal_init(&loop->uv, &loop->interrupt);
@@ -466,7 +462,7 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 		return result;
 	}
 	fs->ask_context = loop;
-	fs->ask_to_forget = ask_to_forget;
+	fs->file_lingers = file_lingers;
 	fs->work_waits = work_waits;
 	fs->ask_to_sync = ask_to_sync;
 	*ret_loop = loop;
@@ -477,7 +473,7 @@ void loop_quiesce(struct loop *loop)
 {
 	if (loop == NULL)
 		return;
-	loop->fs->ask_to_forget = NULL;
+	loop->fs->file_lingers = NULL;
 	loop->fs->work_waits = NULL;
 	loop->fs->ask_to_sync = NULL;
 	uv_async_send(&loop->stop);

@@ -21,6 +21,7 @@
 #include "session.h"
 #include "sync.h"
 #include "warm.h"
+#include "watch.h"
 
 /* libfuse's, see fuse_main(3) */
 enum exit_code {
@@ -117,6 +118,8 @@ static enum exit_code serve(struct fs *fs, struct session *session, int ready)
 	result = session_start(session);
 	if (result == 0)
 		result = session_probe(session);
+	if (result == 0)
+		result = watch_start(fs);
 	if (result < 0) {
 		log_error("cannot serve '%s': %s", fs->mount_path, strerror(-result));
 		session_unmount(session);
@@ -196,6 +199,7 @@ static enum exit_code run(struct options *options, const char *program)
 	}
 	if (session_mount(session) < 0)
 		goto out;
+	watch_open(fs);
 	result = fs->privileged ? creds_drop() : 0;
 	if (result < 0) {
 		log_error("cannot drop capabilities: %s", strerror(-result));

@@ -8,6 +8,7 @@
 #include <fuse_lowlevel.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -20,6 +21,7 @@
 #include "protocol.h"
 #include "session.h"
 #include "session_private.h"
+#include "unopened.h"
 
 #define PRUNE_BATCH 256
 
@@ -58,10 +60,11 @@ struct fuse_file_handle {
 	uint32_t id[3];
 };
 
-/* A file that is open for writing, as it is found on the mount: by handle, or below the root by name. */
+/* A file that clients may store to, as it is found on the mount: by handle, or below the root by name. */
 struct client_file {
 	uint64_t nodeid;
-	char *path; /* NULL where handles can be opened */
+	char *path;  /* NULL where handles can be opened */
+	bool writes; /* known to be open for writing */
 };
 
 static void fsync_client_file(int root, const struct client_file *client)
@@ -78,8 +81,14 @@ static void fsync_client_file(int root, const struct client_file *client)
 		fd = openat(root, client->path, O_WRONLY | flags);
 	if (fd < 0)
 		return;
-	/* What fails is recorded for the file's own handles. */
-	fsync(fd);
+	/* What fails is recorded for the file's own handles. Where nobody tells who stores, most files have
+	 * nothing to hand over, and need no sync of BACKING's. */
+	if (client->writes)
+		fsync(fd);
+	else
+		sync_file_range(fd, 0, 0,
+				SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+					SYNC_FILE_RANGE_WAIT_AFTER);
 	close(fd);
 }
 
@@ -94,6 +103,42 @@ static char *path_below(struct fs *fs, struct inode *inode)
 	return strdup(name + length + 1);
 }
 
+/* False where the file cannot be found on the mount. */
+static bool client_file_of(struct fs *fs, struct inode *inode, bool writes, struct client_file *ret_client)
+{
+	*ret_client = (struct client_file){
+		.nodeid = atomic_load(&inode->nodeid),
+		.path = fs->handles ? NULL : path_below(fs, inode),
+		.writes = writes,
+	};
+	return fs->handles || ret_client->path != NULL;
+}
+
+/* Every file that was read or written: any of them may be mapped. */
+static size_t used_files(struct fs *fs, struct client_file **ret_files)
+{
+	size_t count = 0;
+
+	*ret_files = NULL;
+	for (int i = 0; i < INODE_SHARDS; i++) {
+		struct inode **inodes;
+		size_t found = inode_hold_files(&fs->inodes.by_id[i], &inodes);
+		struct client_file *larger = reallocarray(*ret_files, count + found + 1, sizeof(*larger));
+
+		if (larger != NULL)
+			*ret_files = larger;
+		for (size_t k = 0; k < found; k++) {
+			bool writes = atomic_load(&file_peek(inodes[k])->writers) > 0;
+
+			if (larger != NULL)
+				count += client_file_of(fs, inodes[k], writes, &larger[count]);
+			inode_unref(fs, inodes[k]);
+		}
+		free(inodes);
+	}
+	return count;
+}
+
 static size_t open_for_writing(struct fs *fs, struct client_file **ret_files)
 {
 	size_t size = atomic_load(&fs->handle_table.count), count = 0;
@@ -106,11 +151,8 @@ static size_t open_for_writing(struct fs *fs, struct client_file **ret_files)
 	       (id = handle_table_next(&fs->handle_table, id, inode_ref, &inode)) != 0) {
 		struct file *file = file_peek(inode);
 
-		if (file != NULL && atomic_load(&file->writers) > 0) {
-			files[count].nodeid = atomic_load(&inode->nodeid);
-			files[count].path = fs->handles ? NULL : path_below(fs, inode);
-			count += fs->handles || files[count].path != NULL;
-		}
+		if (file != NULL && atomic_load(&file->writers) > 0)
+			count += client_file_of(fs, inode, true, &files[count]);
 		inode_unref(fs, inode);
 	}
 	return count;
@@ -136,8 +178,9 @@ static void fsync_in_child(struct session *session, const struct client_file *fi
 int session_fsync_clients(struct session *session)
 {
 	int result = session_flush_clients(session);
+	bool unopened = unopened_may_store(session->fs);
 	struct client_file *files;
-	size_t count = open_for_writing(session->fs, &files);
+	size_t count = unopened ? used_files(session->fs, &files) : open_for_writing(session->fs, &files);
 	pid_t child = count == 0 ? 0 : fork();
 
 	if (child == 0 && count > 0)
@@ -155,6 +198,42 @@ int session_fsync_clients(struct session *session)
 void session_forget_content(struct session *session, uint64_t nodeid)
 {
 	fuse_lowlevel_notify_inval_inode(session->fuse, nodeid, 0, 0);
+}
+
+int session_backing_open(struct session *session, int fd)
+{
+	struct protocol_backing_map map = {.fd = fd};
+	int backing = ioctl(session->fd, PROTOCOL_BACKING_OPEN, &map);
+
+	return backing < 0 ? -errno : backing;
+}
+
+void session_backing_close(struct session *session, int backing)
+{
+	uint32_t number = (uint32_t)backing;
+
+	/* Fails where the connection is gone, and all of them with it. */
+	if (ioctl(session->fd, PROTOCOL_BACKING_CLOSE, &number) < 0)
+		log_debug("backing file %u: %s", number, strerror(errno));
+}
+
+void session_forget_attributes(struct session *session, uint64_t nodeid)
+{
+	fuse_lowlevel_notify_inval_inode(session->fuse, nodeid, -1, 0);
+}
+
+void session_forget_name(struct session *session, uint64_t directory, const char *name)
+{
+	fuse_lowlevel_notify_inval_entry(session->fuse, directory, name, strlen(name));
+}
+
+void session_forget_all_names(struct session *session)
+{
+	struct fuse_out_header header = {.error = PROTOCOL_NOTIFY_INC_EPOCH, .len = sizeof(header)};
+
+	/* An older kernel refuses it; there names are trusted for a short time only. */
+	if (write(session->fd, &header, sizeof(header)) < 0)
+		log_debug("the kernel cannot drop all names: %s", strerror(errno));
 }
 
 /* The next inodes that are kept by descriptor, from where the last call stopped. */
@@ -176,61 +255,31 @@ static size_t oldest_kept(struct session *session, uint64_t *nodeids, size_t wan
 	return found;
 }
 
-static void forget_entries(struct session *session)
+bool session_prune(struct session *session, const uint64_t *nodeids, size_t count)
+{
+	struct protocol_notify_prune prune = {.count = (uint32_t)count};
+	struct fuse_out_header header = {.error = PROTOCOL_NOTIFY_PRUNE};
+	struct iovec iov[] = {{&header, sizeof(header)},
+			      {&prune, sizeof(prune)},
+			      {(void *)nodeids, count * sizeof(nodeids[0])}};
+
+	if (count == 0)
+		return true;
+	header.len = (uint32_t)(sizeof(header) + sizeof(prune) + iov[2].iov_len);
+	return atomic_load(&session->protocol.kernel_minor) >= PROTOCOL_MINOR_PRUNE &&
+	       writev(session->fd, iov, 3) >= 0;
+}
+
+void session_forget_entries(struct session *session)
 {
 	uint64_t nodeids[PRUNE_BATCH];
-	struct protocol_notify_prune prune = {0};
-	struct fuse_out_header header = {.error = PROTOCOL_NOTIFY_PRUNE};
-	struct iovec iov[] = {{&header, sizeof(header)}, {&prune, sizeof(prune)}, {nodeids, 0}};
 	size_t count;
 
 	LOCK_SCOPE(&session->forget_lock);
 	count = oldest_kept(session, nodeids, PRUNE_BATCH);
-	if (count == 0)
-		return;
-	prune.count = (uint32_t)count;
-	iov[2].iov_len = count * sizeof(nodeids[0]);
-	header.len = (uint32_t)(sizeof(header) + sizeof(prune) + iov[2].iov_len);
-	if (atomic_load(&session->protocol.kernel_minor) >= PROTOCOL_MINOR_PRUNE &&
-	    writev(session->fd, iov, 3) >= 0)
+	if (session_prune(session, nodeids, count))
 		return;
 	/* An older kernel: let it drop its caches of names and inodes that nobody uses. */
 	for (size_t i = 0; i < count; i++)
 		fuse_lowlevel_notify_inval_inode(session->fuse, nodeids[i], -1, 0);
-}
-
-void session_forget_later(struct session *session, uint64_t nodeid)
-{
-	bool known = false;
-
-	if (session == NULL)
-		return;
-	if (nodeid == 0) {
-		atomic_store(&session->entries_wanted, true);
-	} else {
-		LOCK_SCOPE(&session->queue_lock);
-		for (size_t i = 0; i < session->queued && !known; i++)
-			known = session->queue[i] == nodeid;
-		/* When the queue is full the file is dropped by its next open. */
-		if (!known && session->queued < FORGET_QUEUE)
-			session->queue[session->queued++] = nodeid;
-	}
-	if (session->fs->ask_to_forget != NULL)
-		session->fs->ask_to_forget(session->fs->ask_context);
-}
-
-void session_forget_queued(struct session *session)
-{
-	uint64_t nodeids[FORGET_QUEUE];
-	size_t count;
-
-	pthread_mutex_lock(&session->queue_lock);
-	count = session->queued;
-	memcpy(nodeids, session->queue, count * sizeof(nodeids[0]));
-	session->queued = 0;
-	pthread_mutex_unlock(&session->queue_lock);
-	for (size_t i = 0; i < count; i++)
-		session_forget_content(session, nodeids[i]);
-	if (atomic_exchange(&session->entries_wanted, false))
-		forget_entries(session);
 }

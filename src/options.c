@@ -409,7 +409,9 @@ static int set_presets(struct parse *parse)
 
 	for (size_t i = 0; i < OPTION_COUNT && error == 0; i++) {
 		const struct option_row *row = &option_rows[i];
-		if (row->kind != KIND_FLAG && *row->preset != '\0')
+		if (row->kind == KIND_SECONDS && *row->preset == '\0')
+			*(double *)((char *)&parse->options + row->offset) = -1;
+		else if (row->kind != KIND_FLAG && *row->preset != '\0')
 			error = option_value_read(row, row->preset, &parse->options, &parse->error);
 	}
 	return error;

@@ -49,12 +49,12 @@ struct options {
 	enum watch_mode watch;
 	enum log_level log_level;
 	uint64_t sync_interval_ms;
-	uint64_t sync_bytes;  /* 0: off */
-	uint64_t window_size; /* bytes, a multiple of the page size, or WINDOW_SIZE_FULL */
-	uint64_t max_mapped;  /* bytes; 0: only the kernel's limits */
-	uint64_t readahead;   /* bytes */
-	unsigned max_threads; /* 0: by CPU count */
-	double attr_timeout_s;
+	uint64_t sync_bytes;   /* 0: off */
+	uint64_t window_size;  /* bytes, a multiple of the page size, or WINDOW_SIZE_FULL */
+	uint64_t max_mapped;   /* bytes; 0: only the kernel's limits */
+	uint64_t readahead;    /* bytes */
+	unsigned max_threads;  /* 0: by CPU count */
+	double attr_timeout_s; /* each below 0 when not given: by watch= */
 	double entry_timeout_s;
 	double negative_timeout_s;
 

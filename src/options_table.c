@@ -72,19 +72,18 @@ static const struct option_choice cache_choices[] = {
 
 static const struct option_choice io_choices[] = {
 	{"window", IO_WINDOW, AVAILABLE},
-	{"passthrough", IO_PASSTHROUGH, PENDING},
+	{"passthrough", IO_PASSTHROUGH, AVAILABLE},
 	{NULL, 0, false},
 };
 
 static const struct option_choice opens_choices[] = {
 	{"track", OPENS_TRACK, AVAILABLE},
-	{"skip", OPENS_SKIP, PENDING},
+	{"skip", OPENS_SKIP, AVAILABLE},
 	{NULL, 0, false},
 };
 
-/* auto is the preset and so never refused, but until it watches it is not offered either. */
 static const struct option_choice watch_choices[] = {
-	{"auto", WATCH_AUTO, PENDING},
+	{"auto", WATCH_AUTO, AVAILABLE},
 	{"off", WATCH_OFF, AVAILABLE},
 	{NULL, 0, false},
 };
@@ -162,14 +161,15 @@ const struct option_row option_rows[OPTION_COUNT] = {
 	[OPTION_WATCH] = {"watch", KIND_CHOICE, AVAILABLE, .offset = FIELD(watch), .choices = watch_choices,
 			  .preset = "auto", .meaning = "learn of changes made directly in BACKING"},
 	[OPTION_ATTR_TIMEOUT] = {"attr_timeout", KIND_SECONDS, AVAILABLE, .offset = FIELD(attr_timeout_s),
-				 .preset = "1",
+				 .preset = "", .preset_note = "by watch",
 				 .meaning =
 					 "seconds the kernel trusts a file's attributes; 0 with cache=none"},
 	[OPTION_ENTRY_TIMEOUT] = {"entry_timeout", KIND_SECONDS, AVAILABLE, .offset = FIELD(entry_timeout_s),
-				  .preset = "1",
+				  .preset = "", .preset_note = "by watch",
 				  .meaning = "seconds the kernel trusts a name; 0 with cache=none"},
 	[OPTION_NEGATIVE_TIMEOUT] = {"negative_timeout", KIND_SECONDS, AVAILABLE,
-				     .offset = FIELD(negative_timeout_s), .preset = "0",
+				     .offset = FIELD(negative_timeout_s), .preset = "",
+				     .preset_note = "by watch",
 				     .meaning = "seconds the kernel trusts that a name does not exist"},
 	[OPTION_READAHEAD] = {"readahead", KIND_SIZE, AVAILABLE, .offset = FIELD(readahead), .max = GIB,
 			      .preset = "1M",
@@ -270,6 +270,7 @@ const struct option_conflict option_conflicts[] = {
 	{GIVEN(SYNC_BYTES), NOT(SYNC, SYNC_PERIODIC), "it needs sync=periodic"},
 	{IS(IO, IO_PASSTHROUGH), IS(SYNC, SYNC_IMMEDIATE), "the daemon sees no write; use io=window"},
 	{IS(IO, IO_PASSTHROUGH), SET(SYNC_BYTES), "the daemon sees no write; use io=window"},
+	{IS(OPENS, OPENS_SKIP), IS(MODE, MODE_COW), "private copies need opens=track"},
 	{IS(OPENS, OPENS_SKIP), IS(SYNC, SYNC_LAZY), "the daemon sees no close; use opens=track"},
 	{IS(OPENS, OPENS_SKIP), IS(IO, IO_PASSTHROUGH), "the daemon sees no open; use opens=track"},
 	{IS(OPENS, OPENS_SKIP), IS(CACHE, CACHE_NONE), "the daemon sees no open; use opens=track"},

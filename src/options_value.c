@@ -271,6 +271,8 @@ char *option_value_print(const struct option_row *row, const struct options *opt
 	case KIND_INTERVAL:
 		return print_interval(*(const uint64_t *)field, NULL);
 	case KIND_SECONDS:
+		if (*(const double *)field < 0)
+			return strdup(row->preset_note);
 		return print_seconds(*(const double *)field);
 	case KIND_COUNT:
 		if (*(const unsigned *)field == 0)

@@ -14,6 +14,7 @@
 #include "mapping/lock.h"
 #include "mapping/paging.h"
 #include "policy.h"
+#include "sync.h"
 #include "util.h"
 
 /* The idle timer runs some times within an idle=, so that it is not much late, within these bounds. */
@@ -157,6 +158,9 @@ void pager_apply(struct fs *fs, struct inode *inode, struct file *file)
 	atomic_store_explicit(&file->policy, policy, memory_order_release);
 	/* What the kernel refused has been told by on_refused(). */
 	mapping_set_paging(&file->mapping, &policy->paging);
+	/* It may be synced another way from here on. */
+	if (atomic_load(&file->unseen_writers) > 0)
+		sync_unseen(fs, inode, file);
 	pager_descriptors(fs, inode, file);
 }
 
@@ -196,6 +200,33 @@ void pager_source_end(struct fs *fs, struct inode *inode, struct file *file, str
 	fd_use_end(use);
 	if (writable && atomic_load(&file->writers) == 0)
 		file_drop_writing(fs, inode, file);
+}
+
+static bool is_wanted(const struct paging *paging)
+{
+	return paging->advice != ADVICE_NORMAL || paging->preload != PAGING_OFF || paging->huge_pages ||
+	       paging->lock;
+}
+
+void pager_map(struct fs *fs, struct inode *inode, struct file *file)
+{
+	struct fd_use use = FD_USE_NONE;
+	struct window_source source;
+
+	if (!is_wanted(&file_policy(file)->paging))
+		return;
+	if (pager_source(fs, inode, file, &use, &source) == 0) {
+		for (uint64_t at = 0; at < source.size;) {
+			struct window_pin pin = {0};
+			size_t rest = (size_t)MIN(source.size - at, SIZE_MAX / 2);
+
+			if (mapping_pin(&file->mapping, &source, at, rest, &pin) < 0)
+				break;
+			at += pin.length;
+			window_unpin(&pin);
+		}
+	}
+	pager_source_end(fs, inode, file, &use);
 }
 
 /* Says once, after the first file was touched, whether huge pages came of it. */

@@ -30,6 +30,13 @@ void pager_apply(struct fs *fs, struct inode *inode, struct file *file);
 /** pager_apply_all() - the same for every file there is: the rules have changed */
 void pager_apply_all(struct fs *fs);
 
+/**
+ * pager_map() - the file was opened, and no request will ask for its bytes: map what its policy is to act on
+ *
+ * Nothing where the policy asks for nothing. Blocks: where it has pages read while somebody waits.
+ */
+void pager_map(struct fs *fs, struct inode *inode, struct file *file);
+
 /** pager_descriptor() - a descriptor of the inode was opened for reading or writing: give it its advice */
 void pager_descriptor(struct inode *inode, int fd);
 

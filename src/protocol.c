@@ -6,17 +6,16 @@
 #include "request.h"
 #include "util.h"
 
-bool protocol_complete_init(struct protocol *protocol, void *reply, size_t length, bool no_cache)
+uint64_t protocol_complete_init(struct protocol *protocol, void *reply, size_t length, uint64_t wanted)
 {
 	uint64_t offered = atomic_load(&protocol->offered);
-	uint64_t added = PROTOCOL_HANDLE_KILLPRIV_V2 | PROTOCOL_SETXATTR_EXT | PROTOCOL_CREATE_SUPP_GROUP;
+	uint64_t added = wanted | PROTOCOL_HANDLE_KILLPRIV_V2 | PROTOCOL_SETXATTR_EXT |
+			 PROTOCOL_CREATE_SUPP_GROUP;
 	struct fuse_init_out *out = reply;
 	uint64_t flags;
 
 	if (length < sizeof(*out))
-		return true;
-	if (no_cache)
-		added |= PROTOCOL_DIRECT_IO_ALLOW_MMAP;
+		return 0;
 	atomic_store(&protocol->library_minor, out->minor);
 	flags = (uint64_t)out->flags2 << 32 | out->flags;
 	flags |= added & offered;
@@ -26,7 +25,22 @@ bool protocol_complete_init(struct protocol *protocol, void *reply, size_t lengt
 		flags &= UINT32_MAX;
 	out->flags = (uint32_t)flags;
 	out->flags2 = (uint32_t)(flags >> 32);
-	return !no_cache || (offered & PROTOCOL_DIRECT_IO_ALLOW_MMAP);
+	/* max_stack_depth, in a newer header's words */
+	if (flags & PROTOCOL_PASSTHROUGH)
+		out->unused[0] = PROTOCOL_STACK_DEPTH;
+	return wanted & flags;
+}
+
+void protocol_complete_open(void *reply, size_t length, int backing)
+{
+	struct fuse_open_out *out;
+
+	if (length < sizeof(*out))
+		return;
+	out = (struct fuse_open_out *)((unsigned char *)reply + length - sizeof(*out));
+	out->open_flags |= PROTOCOL_OPEN_PASSTHROUGH;
+	/* backing_id, in a newer header's words */
+	out->padding = (uint32_t)backing;
 }
 
 /* The supplementary groups among a request's extensions, which stand at its end. */

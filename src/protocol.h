@@ -8,6 +8,7 @@
  */
 
 #include <linux/fuse.h>
+#include <linux/ioctl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,8 +24,12 @@ struct request;
 #define PROTOCOL_INIT_EXT (UINT64_C(1) << 30)
 #define PROTOCOL_CREATE_SUPP_GROUP (UINT64_C(1) << 34)
 #define PROTOCOL_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
+#define PROTOCOL_PASSTHROUGH (UINT64_C(1) << 37)
+
+#define PROTOCOL_OPEN_PASSTHROUGH (1u << 7)
 
 #define PROTOCOL_EXT_GROUPS 32
+#define PROTOCOL_NOTIFY_INC_EPOCH 8
 #define PROTOCOL_NOTIFY_PRUNE 9
 #define PROTOCOL_MINOR_PRUNE 45
 #define PROTOCOL_SETATTR_KILL_SUIDGID (1u << 11)
@@ -54,6 +59,18 @@ struct protocol_notify_prune {
 	uint32_t padding;
 	uint64_t spare;
 };
+
+struct protocol_backing_map {
+	int32_t fd;
+	uint32_t flags;
+	uint64_t padding;
+};
+
+#define PROTOCOL_BACKING_OPEN _IOW(229, 1, struct protocol_backing_map)
+#define PROTOCOL_BACKING_CLOSE _IOW(229, 2, uint32_t)
+
+/* File systems that BACKING may itself be stacked on, and this mount be a layer of. */
+#define PROTOCOL_STACK_DEPTH 1
 
 struct protocol_setxattr {
 	uint32_t size;
@@ -123,11 +140,18 @@ size_t protocol_prepare(struct protocol *protocol, unsigned char *buffer, size_t
 
 /**
  * protocol_complete_init() - add the capabilities that the library does not know to its reply to INIT
- * @reply:    struct fuse_init_out, changed in place
- * @no_cache: ask for shared mappings of uncached files
+ * @reply:  struct fuse_init_out, changed in place
+ * @wanted: PROTOCOL_DIRECT_IO_ALLOW_MMAP and PROTOCOL_PASSTHROUGH, or none; others are asked for always
  *
- * Return: false when the kernel cannot do what @no_cache asks for.
+ * Return: those of @wanted that the kernel offers.
  */
-bool protocol_complete_init(struct protocol *protocol, void *reply, size_t length, bool no_cache);
+uint64_t protocol_complete_init(struct protocol *protocol, void *reply, size_t length, uint64_t wanted);
+
+/**
+ * protocol_complete_open() - add the backing file to the library's reply to OPEN, CREATE or TMPFILE
+ * @reply:   struct fuse_open_out, which struct fuse_entry_out stands before or not; changed in place
+ * @backing: the kernel's number of it
+ */
+void protocol_complete_open(void *reply, size_t length, int backing);
 
 #endif

@@ -48,21 +48,36 @@ struct request *request_current(void)
 
 static void complete_init(struct session *session, const struct iovec *iov, int count)
 {
-	/* A rule may ask for it, of files that are not there yet. */
-	bool no_cache = session->fs->options.cache == CACHE_NONE || session->fs->policies.rules_path != NULL;
+	struct fs *fs = session->fs;
+	uint64_t wanted = 0, had;
 
-	if (count == 2 &&
-	    !protocol_complete_init(&session->protocol, iov[1].iov_base, iov[1].iov_len, no_cache))
+	/* A rule may ask for it, of files that are not there yet. */
+	if (fs->options.cache == CACHE_NONE || fs->policies.rules_path != NULL)
+		wanted |= PROTOCOL_DIRECT_IO_ALLOW_MMAP;
+	if (fs->options.io == IO_PASSTHROUGH)
+		wanted |= PROTOCOL_PASSTHROUGH;
+	if (count != 2)
+		return;
+	had = protocol_complete_init(&session->protocol, iov[1].iov_base, iov[1].iov_len, wanted);
+	if ((wanted & ~had) & PROTOCOL_DIRECT_IO_ALLOW_MMAP)
 		log_warning(
 			"this kernel cannot map files under cache=none; mmap(MAP_SHARED) will fail there");
+	if ((wanted & ~had) & PROTOCOL_PASSTHROUGH)
+		log_warning("io=passthrough: windows serve all files: this kernel offers no passthrough");
+	atomic_store(&fs->passthrough, (had & PROTOCOL_PASSTHROUGH) != 0);
 }
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
+	struct fs *fs = userdata;
+
 	if (current.opcode == FUSE_INIT)
-		complete_init(((struct fs *)userdata)->session, iov, count);
+		complete_init(fs->session, iov, count);
+	/* An error has no second part. */
+	if (current.backing > 0 && count == 2)
+		protocol_complete_open(iov[1].iov_base, iov[1].iov_len, current.backing);
 	(void)fd; /* the library's own, which it closes before it has fusermount3 unmount */
-	return writev(((struct fs *)userdata)->session->fd, iov, count);
+	return writev(fs->session->fd, iov, count);
 }
 
 /* The library insists on it; the workers read for themselves. */
@@ -101,6 +116,7 @@ static bool serve_one(struct session *session, unsigned char *buffer)
 	request.size = protocol_prepare(&session->protocol, buffer, (size_t)length, &current);
 	fuse_session_process_buf(session->fuse, &request);
 	current.opcode = 0;
+	current.backing = 0;
 	return true;
 }
 
@@ -157,6 +173,7 @@ int session_new(struct fs *fs, const char *program, struct session **ret_session
 		session->fd = -1;
 		pthread_mutex_init(&session->forget_lock, NULL);
 		pthread_mutex_init(&session->queue_lock, NULL);
+		pthread_cond_init(&session->queue_filled, NULL);
 		pthread_mutex_init(&session->workers_lock, NULL);
 		session->fuse = fuse_session_new(&args, fs->layer != NULL ? cow_ops_table() : ops_table(),
 						 sizeof(struct fuse_lowlevel_ops), fs);
@@ -204,24 +221,35 @@ void session_free(struct session *session)
 	fuse_session_destroy(session->fuse);
 	pthread_mutex_destroy(&session->forget_lock);
 	pthread_mutex_destroy(&session->queue_lock);
+	pthread_cond_destroy(&session->queue_filled);
 	pthread_mutex_destroy(&session->workers_lock);
 	free(session->workers);
 	free(session->ended);
 	free(session);
 }
 
-/* Lifts the kernel's 128 KiB default of this mount's read-ahead; it is a hint, so failure is not told. */
-static void set_readahead(const struct fs *fs, uint64_t dev)
+/* One figure of the mount's device, as the kernel sees it. It is a hint, so failure is not told. */
+static void set_device(uint64_t dev, const char *name, unsigned long long value)
 {
-	char path[64];
+	char path[80];
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", major(dev), minor(dev));
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/%s", major(dev), minor(dev), name);
 	file = fopen(path, "we");
 	if (file == NULL)
 		return;
-	fprintf(file, "%llu\n", (unsigned long long)(fs->options.readahead >> 10));
+	fprintf(file, "%llu\n", value);
 	fclose(file);
+}
+
+static void set_limits(const struct fs *fs, uint64_t dev)
+{
+	/* The kernel's default is 128 KiB. */
+	set_device(dev, "read_ahead_kb", fs->options.readahead >> 10);
+	/* It lets a FUSE mount have a hundredth of what may be dirty, and no more however much there is: stores
+	 * through mappings crawl. What they become is dirty in BACKING, which has limits of its own. */
+	set_device(dev, "strict_limit", 0);
+	set_device(dev, "max_ratio", 100);
 }
 
 static int mounted_device(const struct fs *fs, uint64_t *ret_dev)
@@ -252,7 +280,7 @@ int session_mount(struct session *session)
 	}
 	fcntl(session->fd, F_SETFD, FD_CLOEXEC);
 	atomic_store(&fs->own_dev, dev);
-	set_readahead(fs, dev);
+	set_limits(fs, dev);
 	return 0;
 }
 
@@ -285,6 +313,7 @@ int session_start(struct session *session)
 	sigdelset(&all, SIGSEGV);
 	sigdelset(&all, SIGABRT);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
+	result = notifier_start(session);
 	for (unsigned i = 0; i < session->worker_count && result == 0; i++) {
 		struct worker_start *start = malloc(sizeof(*start));
 
@@ -318,6 +347,8 @@ int session_wait(struct session *session)
 {
 	for (unsigned i = 0; i < session->worker_count; i++)
 		pthread_join(session->workers[i], NULL);
+	watch_stop(session->fs);
+	notifier_stop(session);
 	atomic_store(&session->stopping, true);
 	return -atomic_load(&session->error);
 }
@@ -338,6 +369,9 @@ static unsigned wake_workers(struct session *session)
 
 static void stop_workers(struct session *session)
 {
+	/* What they wait for has to be answered. */
+	watch_stop(session->fs);
+	notifier_stop(session);
 	atomic_store(&session->stopping, true);
 	/* A signal that comes just before read(2) interrupts nothing: repeat it. */
 	while (wake_workers(session) > 0)

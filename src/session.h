@@ -90,13 +90,50 @@ int session_fsync_clients(struct session *session);
 void session_forget_content(struct session *session, uint64_t nodeid);
 
 /**
+ * session_backing_open() - have the kernel read and write a backing file itself
+ * @fd: the file; borrowed, O_PATH will do
+ *
+ * Return: the kernel's number of it, > 0, or -errno: -EPERM without CAP_SYS_ADMIN, -ELOOP where it is stacked.
+ */
+int session_backing_open(struct session *session, int fd);
+
+/** session_backing_close() - no open that is still to come uses it */
+void session_backing_close(struct session *session, int backing);
+
+/** session_forget_attributes() - the same, of its attributes only */
+void session_forget_attributes(struct session *session, uint64_t nodeid);
+
+/**
+ * session_forget_name() - have the kernel look a name up anew, whatever it believes it leads to
+ *
+ * Waits for requests in that directory: from a thread that is no worker.
+ */
+void session_forget_name(struct session *session, uint64_t directory, const char *name);
+
+/** session_forget_all_names() - the same for every name, where the kernel can; from protocol 7.44 on */
+void session_forget_all_names(struct session *session);
+
+/**
+ * session_prune() - have the kernel forget inodes that nobody uses
+ *
+ * From a thread that is no worker. Return: false where this kernel cannot; from protocol 7.45 on it can.
+ */
+bool session_prune(struct session *session, const uint64_t *nodeids, size_t count);
+
+/**
  * session_forget_later() - the same, soon, from any thread
  * @session: NULL is accepted, and nothing done
  * @nodeid:  the file; 0 has the kernel drop entries whose inodes are kept by descriptor
  */
 void session_forget_later(struct session *session, uint64_t nodeid);
 
-/** session_forget_queued() - do what session_forget_later() was asked for. From a thread that is no worker. */
-void session_forget_queued(struct session *session);
+/**
+ * session_forget_first() - have the kernel drop what it cached of a file, then call a function
+ * @call: in a thread that is no worker; in the caller's own where there is no time or memory for another
+ *
+ * For a request that must not be answered before.
+ */
+void session_forget_first(struct session *session, uint64_t nodeid, void (*call)(void *context),
+			  void *context);
 
 #endif

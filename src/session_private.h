@@ -12,6 +12,7 @@
 
 #include "protocol.h"
 
+struct deferred;
 struct fs;
 struct fuse_session;
 
@@ -32,9 +33,26 @@ struct session {
 	pthread_mutex_t forget_lock;
 	size_t forget_hand; /* protected by forget_lock; descriptor to go on from */
 	pthread_mutex_t queue_lock;
+	pthread_cond_t queue_filled;
 	uint64_t queue[FORGET_QUEUE]; /* protected by queue_lock; nodeids whose pages are to go */
 	size_t queued;		      /* protected by queue_lock */
-	_Atomic bool entries_wanted;
+	struct deferred *deferred;    /* protected by queue_lock; see notifier.c */
+	bool entries_wanted;	      /* protected by queue_lock */
+	bool notifying;		      /* protected by queue_lock; the notifier's thread takes work */
+	pthread_t notifier;
 };
+
+/** notifier_start() - start the thread that has the kernel forget. Return: 0 or -errno of pthread_create(3). */
+int notifier_start(struct session *session);
+
+/** notifier_stop() - end it, once it has done what it was asked for; while workers serve. Idempotent. */
+void notifier_stop(struct session *session);
+
+/**
+ * session_forget_entries() - have the kernel drop names whose inodes are kept by descriptor
+ *
+ * From a thread that is no worker.
+ */
+void session_forget_entries(struct session *session);
 
 #endif

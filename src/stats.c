@@ -59,6 +59,18 @@ static json_t *describe_windows(struct fs *fs)
 	return object;
 }
 
+static json_t *describe_watch(const struct fs *fs)
+{
+	json_t *object = json_object();
+	uint64_t events, overflows;
+
+	watch_counts(fs, &events, &overflows);
+	json_object_set_new(object, "active", number(fs->watch != NULL));
+	json_object_set_new(object, "events", number(events));
+	json_object_set_new(object, "overflows", number(overflows));
+	return object;
+}
+
 static uint64_t not_on_disk(const struct fs *fs)
 {
 	int64_t bytes = atomic_load(&fs->dirty_bytes) + atomic_load(&fs->syncing_bytes);
@@ -88,6 +100,7 @@ char *stats_mount(struct fs *fs)
 	json_object_set_new(root, "inodes", number(atomic_load(&fs->inodes.count)));
 	json_object_set_new(root, "handles", number(atomic_load(&fs->handle_table.count)));
 	json_object_set_new(root, "descriptors", number(atomic_load(&fs->fds.count)));
+	json_object_set_new(root, "passthrough", number(atomic_load(&fs->passthrough_files)));
 	json_object_set_new(root, "windows", describe_windows(fs));
 	object = json_object();
 	json_object_set_new(object, "reads", counter(fs, IO_READS));
@@ -110,6 +123,7 @@ char *stats_mount(struct fs *fs)
 	json_object_set_new(object, "nospace", counter(fs, FAULTS_NOSPACE));
 	json_object_set_new(object, "io", counter(fs, FAULTS_IO));
 	json_object_set_new(root, "faults", object);
+	json_object_set_new(root, "watch", describe_watch(fs));
 	if (fs->layer != NULL)
 		json_object_set_new(root, "layer", describe_layer(fs->layer));
 	text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);

@@ -238,6 +238,7 @@ int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasy
 	struct extent lost;
 	struct stat info;
 	uint64_t bytes;
+	bool unseen;
 	int result = sync_fd(fs, inode, &use);
 
 	*ret_failed = false;
@@ -245,12 +246,14 @@ int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasy
 		return result;
 	active_begin(fs, file, &active);
 	/* Taken before the sync: what is written meanwhile stays dirty. */
+	unseen = atomic_exchange(&file->unseen, atomic_load(&file->unseen_writers) > 0);
 	bytes = take_dirty(fs, file, &written);
 	result = result < 0 ? sync_mounts(fs) : sync_descriptor(fs, use.fd, datasync);
 	if (result < 0) {
 		lost = hull(&written, 0);
 		/* Nobody kept track of what was written: it may be any of it. */
-		if (file_policy(file)->sync == SYNC_NEVER && use.fd >= 0 && fstat(use.fd, &info) == 0)
+		if ((file_policy(file)->sync == SYNC_NEVER || unseen) && use.fd >= 0 &&
+		    fstat(use.fd, &info) == 0)
 			lost = (struct extent){0, (uint64_t)info.st_size};
 		fd_use_end(&use);
 		report_lost(fs, inode, file, &lost, result);
@@ -269,7 +272,7 @@ int sync_closing(struct fs *fs, struct inode *inode, struct file *file)
 
 	if (file_policy(file)->sync != SYNC_LAZY)
 		return 0;
-	if (mapping_dirty_bytes(&file->mapping) == 0) {
+	if (mapping_dirty_bytes(&file->mapping) == 0 && !atomic_load(&file->unseen)) {
 		active_wait(fs, file);
 		return 0;
 	}
@@ -404,6 +407,36 @@ void sync_names_changed(struct fs *fs, struct inode *directory)
 	}
 }
 
+void sync_unseen(struct fs *fs, struct inode *inode, struct file *file)
+{
+	atomic_store(&file->unseen, true);
+	if (file_policy(file)->sync == SYNC_PERIODIC)
+		enqueue(fs, inode);
+}
+
+void sync_unseen_end(struct fs *fs, struct inode *inode, struct file *file)
+{
+	if (file_policy(file)->sync == SYNC_PERIODIC)
+		sync_unseen(fs, inode, file);
+	else
+		atomic_store(&file->unseen, false);
+}
+
+static int sync_what_is_unseen(struct fs *fs, struct inode *inode, struct file *file)
+{
+	bool failed;
+	int result = sync_file(fs, inode, file, true, &failed);
+
+	/* Removed, and nobody has it open: there is nothing left to lose. */
+	if (result == -ESTALE && !failed && atomic_load(&file->openers) == 0)
+		return 0;
+	if (result < 0 && !failed)
+		say_put_off(fs, inode, result);
+	if (atomic_load(&file->unseen_writers) > 0 || (result < 0 && !failed))
+		sync_unseen(fs, inode, file);
+	return result;
+}
+
 int sync_inode(struct fs *fs, struct inode *inode)
 {
 	struct file *file = file_peek(inode);
@@ -412,7 +445,9 @@ int sync_inode(struct fs *fs, struct inode *inode)
 	atomic_store(&inode->queued, false);
 	if (atomic_exchange(&inode->names_dirty, false))
 		result = sync_names(fs, inode);
-	if (file != NULL)
+	if (file != NULL && atomic_load(&file->unseen))
+		result = sync_what_is_unseen(fs, inode, file);
+	if (file != NULL && mapping_dirty_bytes(&file->mapping) > 0)
 		result = sync_extents(fs, inode, file);
 	return result;
 }

@@ -52,6 +52,16 @@ int sync_error(struct fs *fs, struct inode *inode, struct file *file, struct han
  */
 void sync_names_changed(struct fs *fs, struct inode *directory);
 
+/**
+ * sync_unseen() - somebody has the file open who writes without the daemon, or just had
+ *
+ * sync=periodic syncs it with each round until nobody has, and once after; sync=lazy at each close.
+ */
+void sync_unseen(struct fs *fs, struct inode *inode, struct file *file);
+
+/** sync_unseen_end() - the last of those is gone; its close has been through sync_closing() */
+void sync_unseen_end(struct fs *fs, struct inode *inode, struct file *file);
+
 /** sync_attributes_changed() - modes, owners, times or extended attributes were: the last sync is for them */
 void sync_attributes_changed(struct fs *fs);
 

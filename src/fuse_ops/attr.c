@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
@@ -11,6 +12,7 @@
 #include "fuse_ops/ops.h"
 #include "layer/layer.h"
 #include "protocol.h"
+#include "session.h"
 #include "sync.h"
 
 int op_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
@@ -33,10 +35,9 @@ static struct protocol_sx_time sx_time(const struct statx_timestamp *time)
 	return (struct protocol_sx_time){.tv_sec = time->tv_sec, .tv_nsec = time->tv_nsec};
 }
 
-static void reply_statx(fuse_req_t req, const struct statx *stx)
+static void reply_statx(fuse_req_t req, const struct statx *stx, double timeout)
 {
 	struct fs *fs = op_fs(req);
-	double timeout = fs->options.attr_timeout_s;
 	struct protocol_statx_out out = {
 		.attr_valid = (uint64_t)timeout,
 		.attr_valid_nsec = (uint32_t)((timeout - (double)(uint64_t)timeout) * 1e9),
@@ -66,17 +67,51 @@ static void reply_statx(fuse_req_t req, const struct statx *stx)
 	fuse_reply_buf(req, (const char *)&out, sizeof(out));
 }
 
-void op_reply_attributes(fuse_req_t req, const struct statx *stx)
+void op_reply_attributes(fuse_req_t req, const struct statx *stx, double timeout)
 {
 	struct stat attr;
 
 	op_stat(op_fs(req), stx, &attr);
-	fuse_reply_attr(req, &attr, op_fs(req)->options.attr_timeout_s);
+	fuse_reply_attr(req, &attr, timeout);
+}
+
+/* An answer that waits until the kernel has dropped what it cached of the file. */
+struct late_attributes {
+	fuse_req_t req;
+	struct statx stx;
+	bool wants_statx;
+	double timeout;
+};
+
+static void reply_late(void *context)
+{
+	struct late_attributes *late = context;
+
+	if (late->wants_statx)
+		reply_statx(late->req, &late->stx, late->timeout);
+	else
+		op_reply_attributes(late->req, &late->stx, late->timeout);
+	free(late);
+}
+
+/* Where the pages are older than the attributes, an answer that waits for them to be dropped; else NULL. */
+static struct late_attributes *be_late(fuse_req_t req, struct inode *inode, const struct statx *stx)
+{
+	struct timespec mtime = {stx->stx_mtime.tv_sec, stx->stx_mtime.tv_nsec};
+	struct late_attributes *late = NULL;
+
+	if (op_cache_is_old(op_fs(req), inode, -1, (off_t)stx->stx_size, &mtime, false))
+		late = malloc(sizeof(*late));
+	if (late != NULL)
+		*late = (struct late_attributes){req, *stx, request_current()->wants_statx,
+						 watch_trust(op_fs(req), inode)->attr_s};
+	return late;
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 {
 	struct inode *inode = op_begin(req, nodeid);
+	struct late_attributes *late;
 	struct statx stx;
 	int result;
 
@@ -86,10 +121,12 @@ void op_getattr(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 	result = op_statx(op_fs(req), inode, &stx);
 	if (result < 0)
 		fuse_reply_err(req, -result);
+	else if ((late = be_late(req, inode, &stx)) != NULL)
+		session_forget_first(op_fs(req)->session, nodeid, reply_late, late);
 	else if (request_current()->wants_statx)
-		reply_statx(req, &stx);
+		reply_statx(req, &stx, watch_trust(op_fs(req), inode)->attr_s);
 	else
-		op_reply_attributes(req, &stx);
+		op_reply_attributes(req, &stx, watch_trust(op_fs(req), inode)->attr_s);
 }
 
 static int set_owner(fuse_req_t req, int fd, const struct stat *attr, int to_set)
@@ -209,5 +246,5 @@ void op_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_set
 	if (result < 0)
 		fuse_reply_err(req, -result);
 	else
-		op_reply_attributes(req, &stx);
+		op_reply_attributes(req, &stx, watch_trust(fs, inode)->attr_s);
 }

@@ -26,10 +26,13 @@ static void reply_message(fuse_req_t req, int result, const char *text)
 }
 
 /* A descriptor opened for writing only lets nobody look into the file. */
-static bool may_read(fuse_req_t req, const struct fuse_file_info *fi)
+static bool may_read(fuse_req_t req, struct inode *inode, const struct fuse_file_info *fi)
 {
 	struct handle *handle = handle_find(&op_fs(req)->handle_table, fi->fh);
 
+	/* Where the kernel tells of no open, it does not tell what the descriptor is good for either. */
+	if (fi->fh == 0)
+		return op_may(req, inode, R_OK) == 0;
 	return handle != NULL && (handle->flags & O_ACCMODE) != O_WRONLY;
 }
 
@@ -46,7 +49,7 @@ void control_ioctl(fuse_req_t req, struct inode *inode, const struct fuse_file_i
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
-	if (!may_read(req, fi)) {
+	if (!may_read(req, inode, fi)) {
 		fuse_reply_err(req, EBADF);
 		return;
 	}

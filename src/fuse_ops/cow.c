@@ -152,7 +152,7 @@ void cow_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_se
 	if (result < 0)
 		fuse_reply_err(req, -result);
 	else
-		op_reply_attributes(req, &stx);
+		op_reply_attributes(req, &stx, watch_trust(fs, inode)->attr_s);
 }
 
 /* Bytes that the layer has room for: memory, or what layer_max leaves of it. */

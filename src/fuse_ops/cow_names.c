@@ -23,8 +23,8 @@ void cow_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		op_fill_entry(fs, &found, &entry);
 		if (fuse_reply_entry(req, &entry) < 0)
 			inode_forget(fs, entry.ino, 1);
-	} else if (result == -ENOENT && fs->options.negative_timeout_s > 0) {
-		entry.entry_timeout = fs->options.negative_timeout_s;
+	} else if (result == -ENOENT && watch_trust(fs, directory)->negative_s > 0) {
+		entry.entry_timeout = watch_trust(fs, directory)->negative_s;
 		fuse_reply_entry(req, &entry);
 	} else {
 		fuse_reply_err(req, -result);

@@ -6,11 +6,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "fuse_ops/ops.h"
 #include "handle.h"
+#include "unopened.h"
 
 #define ENTRIES_SIZE ((size_t)32 << 10)
 
@@ -23,6 +25,11 @@ void op_opendir(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 
 	if (inode == NULL)
 		return;
+	/* The kernel asks no more after this, and gives requests no handle. */
+	if (atomic_load_explicit(&fs->skips_opendirs, memory_order_relaxed)) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
 	result = handle_new(&fs->handle_table, inode, fi->flags, &handle);
 	if (result < 0) {
 		fuse_reply_err(req, -result);
@@ -115,25 +122,21 @@ static size_t add_entry(fuse_req_t req, struct handle *handle, const struct dire
 	size = fuse_add_direntry_plus(req, NULL, 0, entry->d_name, NULL, 0);
 	if (size > space)
 		return size;
-	if (!is_dots(entry->d_name) && inode_lookup(fs, handle->inode, entry->d_name, &found) == 0)
+	if (!is_dots(entry->d_name) && inode_lookup(fs, handle->inode, entry->d_name, &found) == 0) {
+		unopened_hold(fs, found.inode);
 		op_fill_entry(fs, &found, &param);
+	}
 	return fuse_add_direntry_plus(req, to, space, entry->d_name, &param, entry->d_off);
 }
 
-static void read_entries(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *fi, bool plus)
+static void read_entries(fuse_req_t req, struct handle *handle, size_t size, off_t offset, bool plus)
 {
-	struct fs *fs = op_fs(req);
-	struct handle *handle = handle_find(&fs->handle_table, fi->fh);
 	struct request *request = request_current();
 	char *reply = (char *)request->space;
 	struct dirent64 *entry;
 	size_t used = 0, added;
 	int result;
 
-	if (handle == NULL || handle->fd < 0) {
-		fuse_reply_err(req, EBADF);
-		return;
-	}
 	size = MIN(size, request->space_size);
 	pthread_mutex_lock(&handle->lock);
 	result = seek_locked(handle, offset);
@@ -161,30 +164,65 @@ static void read_entries(fuse_req_t req, size_t size, off_t offset, struct fuse_
 		fuse_reply_buf(req, reply, used);
 }
 
+/* Without a handle the directory is opened for the one request. */
+static void read_once(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, bool plus)
+{
+	struct inode *inode = op_begin(req, nodeid);
+	struct handle once = {.inode = inode, .lock = PTHREAD_MUTEX_INITIALIZER};
+
+	if (inode == NULL)
+		return;
+	once.fd = inode_open(op_fs(req), inode, O_RDONLY | O_DIRECTORY);
+	if (once.fd < 0) {
+		fuse_reply_err(req, -once.fd);
+		return;
+	}
+	read_entries(req, &once, size, offset, plus);
+	free(once.entries);
+	close(once.fd);
+}
+
+static void answer_entries(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
+			   const struct fuse_file_info *fi, bool plus)
+{
+	struct handle *handle = handle_find(&op_fs(req)->handle_table, fi->fh);
+
+	if (fi->fh == 0)
+		read_once(req, nodeid, size, offset, plus);
+	else if (handle == NULL || handle->fd < 0)
+		fuse_reply_err(req, EBADF);
+	else
+		read_entries(req, handle, size, offset, plus);
+}
+
 void op_readdir(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struct fuse_file_info *fi)
 {
-	(void)nodeid;
-	read_entries(req, size, offset, fi, false);
+	answer_entries(req, nodeid, size, offset, fi, false);
 }
 
 void op_readdirplus(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struct fuse_file_info *fi)
 {
-	(void)nodeid;
 	request_current()->impatient = true;
-	read_entries(req, size, offset, fi, true);
+	answer_entries(req, nodeid, size, offset, fi, true);
 }
 
 void op_fsyncdir(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi)
 {
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct fs *fs = op_fs(req);
 	struct handle *handle = handle_find(&fs->handle_table, fi->fh);
-	int result = 0;
+	struct inode *inode = op_begin(req, nodeid);
+	int result = 0, fd;
 
-	(void)nodeid;
-	if (handle == NULL || handle->fd < 0)
+	if (inode == NULL)
+		return;
+	if (fi->fh == 0)
+		result = inode_fd(fs, inode, FD_READ, &use);
+	else if (handle == NULL || handle->fd < 0)
 		result = -EBADF;
-	else if (fs->options.fsync == FSYNC_HONOR &&
-		 (datasync ? fdatasync(handle->fd) : fsync(handle->fd)) < 0)
+	fd = fi->fh == 0 ? use.fd : result < 0 ? -1 : handle->fd;
+	if (result == 0 && fs->options.fsync == FSYNC_HONOR && (datasync ? fdatasync(fd) : fsync(fd)) < 0)
 		result = -errno;
+	fd_use_end(&use);
 	fuse_reply_err(req, -result);
 }

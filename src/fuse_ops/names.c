@@ -4,11 +4,66 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
 #include "creds.h"
 #include "fuse_ops/ops.h"
+#include "session.h"
+#include "unopened.h"
+
+/* An answer that waits until the kernel has dropped what it cached of the file. */
+struct late_entry {
+	fuse_req_t req;
+	struct fuse_entry_param entry;
+};
+
+static void reply_entry(fuse_req_t req, const struct fuse_entry_param *entry)
+{
+	struct fs *fs = op_fs(req);
+
+	if (fuse_reply_entry(req, entry) < 0)
+		inode_forget(fs, entry->ino, 1);
+}
+
+static void reply_late_entry(void *context)
+{
+	struct late_entry *late = context;
+
+	reply_entry(late->req, &late->entry);
+	free(late);
+}
+
+static bool is_old(struct fs *fs, const struct found *found)
+{
+	struct timespec mtime = {found->stx.stx_mtime.tv_sec, found->stx.stx_mtime.tv_nsec};
+
+	return op_cache_is_old(fs, found->inode, -1, (off_t)found->stx.stx_size, &mtime, false);
+}
+
+/* The size and times that the kernel is told now would pass for those of the pages it has. */
+static void reply_found(fuse_req_t req, const struct found *found)
+{
+	struct fs *fs = op_fs(req);
+	struct fuse_entry_param entry;
+	struct late_entry *late;
+
+	/* Without an OPEN this is when the object is taken hold of. The kernel takes ESTALE for "look again". */
+	if (unopened_hold(fs, found->inode) == -ESTALE) {
+		inode_forget(fs, found->inode->nodeid, 1);
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	op_fill_entry(fs, found, &entry);
+	late = is_old(fs, found) ? malloc(sizeof(*late)) : NULL;
+	if (late == NULL) {
+		reply_entry(req, &entry);
+		return;
+	}
+	*late = (struct late_entry){req, entry};
+	session_forget_first(fs->session, entry.ino, reply_late_entry, late);
+}
 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
@@ -30,11 +85,9 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		result = -ESTALE;
 	}
 	if (result == 0) {
-		op_fill_entry(fs, &found, &entry);
-		if (fuse_reply_entry(req, &entry) < 0)
-			inode_forget(fs, entry.ino, 1);
-	} else if (result == -ENOENT && fs->options.negative_timeout_s > 0) {
-		entry.entry_timeout = fs->options.negative_timeout_s;
+		reply_found(req, &found);
+	} else if (result == -ENOENT && directory != NULL && watch_trust(fs, directory)->negative_s > 0) {
+		entry.entry_timeout = watch_trust(fs, directory)->negative_s;
 		fuse_reply_entry(req, &entry);
 	} else {
 		fuse_reply_err(req, -result);
@@ -87,20 +140,14 @@ void op_readlink(fuse_req_t req, fuse_ino_t nodeid)
 		fuse_reply_readlink(req, target);
 }
 
-void op_access(fuse_req_t req, fuse_ino_t nodeid, int mask)
+int op_may(fuse_req_t req, struct inode *inode, int mask)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	CLEANUP(creds_restore) struct creds creds = {0};
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	struct inode *inode = op_begin(req, nodeid);
 	char number[16];
-	int result;
+	int result = inode_fd(op_fs(req), inode, FD_PATH, &use);
 
-	if (inode == NULL)
-		return;
-	if ((mask & W_OK) && !op_changes(req))
-		return;
-	result = inode_fd(op_fs(req), inode, FD_PATH, &use);
 	if (result == 0)
 		result = creds_become(op_fs(req), ctx->uid, ctx->gid, 0, request_current(), &creds);
 	if (result == 0) {
@@ -108,9 +155,16 @@ void op_access(fuse_req_t req, fuse_ino_t nodeid, int mask)
 		if (faccessat(op_fs(req)->proc_fd, number, mask, AT_EACCESS) < 0)
 			result = -errno;
 	}
-	creds_restore(&creds);
-	fd_use_end(&use);
-	fuse_reply_err(req, -result);
+	return result;
+}
+
+void op_access(fuse_req_t req, fuse_ino_t nodeid, int mask)
+{
+	struct inode *inode = op_begin(req, nodeid);
+
+	if (inode == NULL || ((mask & W_OK) && !op_changes(req)))
+		return;
+	fuse_reply_err(req, -op_may(req, inode, mask));
 }
 
 void op_statfs(fuse_req_t req, fuse_ino_t nodeid)

@@ -10,8 +10,10 @@
 #include "log.h"
 #include "mapping/sync.h"
 #include "pager.h"
+#include "passthrough.h"
 #include "session.h"
 #include "sync.h"
+#include "unopened.h"
 
 static bool writes(int flags)
 {
@@ -50,36 +52,86 @@ int op_cache_flags(fuse_req_t req, struct file *file, bool created, int fd, stru
 	return 0;
 }
 
-static int open_backing(fuse_req_t req, struct inode *inode, struct file *file, bool created,
-			struct fuse_file_info *fi)
+static int truncate_backing(fuse_req_t req, struct inode *inode, struct file *file, int fd)
 {
 	CLEANUP(creds_restore) struct creds creds = {0};
+	int result = 0;
+	bool failed;
+
+	file_change_begin(file, fd);
+	op_become_writer(req, fd, !request_current()->kill_setid, 0, &creds);
+	if (ftruncate(fd, 0) < 0)
+		result = -errno;
+	creds_restore(&creds);
+	file_change_end(file, fd);
+	if (result < 0)
+		return result;
+	mapping_resized(&file->mapping, 0);
+	/* A failure is told by fsync(2) and close(2), as of SETATTR. */
+	sync_written(op_fs(req), inode, file, 0, 1, 0, &failed);
+	return 0;
+}
+
+static int open_backing(fuse_req_t req, struct handle *handle, struct file *file, bool created,
+			struct fuse_file_info *fi)
+{
 	struct fs *fs = op_fs(req);
+	struct inode *inode = handle->inode;
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct statx stx;
-	bool failed;
 	int flags = fi->flags;
 	int result = inode_fd(fs, inode, writes(flags) || (flags & O_TRUNC) ? FD_WRITE : FD_READ, &use);
 
 	if (result < 0)
 		return result;
-	if (flags & O_TRUNC) {
-		file_change_begin(file, use.fd);
-		op_become_writer(req, use.fd, !request_current()->kill_setid, 0, &creds);
-		if (ftruncate(use.fd, 0) < 0)
-			result = -errno;
-		creds_restore(&creds);
-		file_change_end(file, use.fd);
-		if (result < 0)
-			return result;
-		mapping_resized(&file->mapping, 0);
-		/* A failure is told by fsync(2) and close(2), as of SETATTR. */
-		sync_written(fs, inode, file, 0, 1, 0, &failed);
-	}
+	if (flags & O_TRUNC)
+		result = truncate_backing(req, inode, file, use.fd);
+	if (result < 0)
+		return result;
 	if (writes(flags) && statx(use.fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_TYPE, &stx) == 0)
 		atomic_store_explicit(&file->direct_access, stx.stx_attributes & STATX_ATTR_DAX,
 				      memory_order_relaxed);
+	if (handle->unseen)
+		return 0;
 	return op_cache_flags(req, file, created, use.fd, fi);
+}
+
+/* The descriptor that made the file serves its first writes. */
+static void keep_created(struct fs *fs, struct inode *inode, int *created)
+{
+	struct fd_use use;
+
+	pager_descriptor(inode, *created);
+	fd_slot_fill(&fs->fds, &inode->slots[FD_WRITE], inode, FD_WRITE, *created, &use);
+	fd_use_end(&use);
+	*created = -1;
+}
+
+/* CREATE where the kernel tells of no open: there is no handle, and RELEASE will not come. */
+static int open_without_handle(fuse_req_t req, struct inode *inode, int *created, struct fuse_file_info *fi)
+{
+	struct fs *fs = op_fs(req);
+	struct open_file open = {.fs = fs, .inode = inode};
+	int result = unopened_file(fs, inode, &open.file, &open.handle);
+
+	if (result < 0)
+		return result;
+	fi->fh = 0;
+	fi->keep_cache = 1;
+	if (!writes(fi->flags) && !(fi->flags & O_TRUNC))
+		return 0;
+	op_begin_write(&open);
+	if (created != NULL)
+		keep_created(fs, inode, created);
+	if (fi->flags & O_TRUNC) {
+		CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+
+		result = inode_fd(fs, inode, FD_WRITE, &use);
+		if (result == 0)
+			result = truncate_backing(req, inode, open.file, use.fd);
+	}
+	op_end_write(&open);
+	return result;
 }
 
 int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fuse_file_info *fi)
@@ -87,8 +139,11 @@ int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fus
 	struct fs *fs = op_fs(req);
 	struct handle *handle;
 	struct file *file;
-	int result = file_get(fs, inode, &file);
+	int result;
 
+	if (atomic_load_explicit(&fs->skips_opens, memory_order_relaxed))
+		return open_without_handle(req, inode, created, fi);
+	result = file_get(fs, inode, &file);
 	if (result < 0)
 		return result;
 	result = handle_new(&fs->handle_table, inode, fi->flags, &handle);
@@ -99,22 +154,20 @@ int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fus
 	/* An opener first: from here on nobody lets the descriptor for writing go. */
 	file_open(file, handle);
 	atomic_fetch_add(&fs->writers, writes(fi->flags));
-	if (created != NULL && writes(fi->flags)) {
-		struct fd_use use;
-
-		pager_descriptor(inode, *created);
-		fd_slot_fill(&fs->fds, &inode->slots[FD_WRITE], inode, FD_WRITE, *created, &use);
-		fd_use_end(&use);
-		*created = -1;
-	}
-	result = open_backing(req, inode, file, created != NULL, fi);
+	if (created != NULL && writes(fi->flags))
+		keep_created(fs, inode, created);
+	handle->unseen = passthrough_open(fs, inode, file, writes(fi->flags), &request_current()->backing);
+	result = open_backing(req, handle, file, created != NULL, fi);
 	handle->direct = fi->direct_io;
 	if (result < 0) {
+		request_current()->backing = 0;
 		op_close_handle(fs, handle->id);
 		return result;
 	}
 	if ((fi->flags & O_TRUNC) && !writes(fi->flags))
 		file_drop_writing(fs, inode, file);
+	if (handle->unseen)
+		pager_map(fs, inode, file);
 	fi->fh = handle->id;
 	return 0;
 }
@@ -123,13 +176,16 @@ void op_close_handle(struct fs *fs, uint64_t id)
 {
 	struct handle *handle = handle_find(&fs->handle_table, id);
 	struct inode *inode;
+	bool unseen;
 
 	if (handle == NULL)
 		return;
 	inode = handle->inode;
+	unseen = handle->unseen && writes(handle->flags);
 	op_locks_release_handle(file_peek(inode), id);
 	atomic_fetch_sub(&fs->writers, writes(handle->flags));
 	file_close(fs, inode, file_peek(inode), handle);
+	passthrough_close(fs, inode, file_peek(inode), unseen);
 	handle_free(&fs->handle_table, handle);
 	inode_unref(fs, inode);
 }
@@ -142,6 +198,11 @@ void op_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 
 	if (inode == NULL)
 		return;
+	/* The kernel asks no more after this. */
+	if (atomic_load_explicit(&fs->skips_opens, memory_order_relaxed)) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
 	if (fs->read_only && (writes(fi->flags) || (fi->flags & O_TRUNC)))
 		result = -EROFS;
 	else
@@ -181,6 +242,10 @@ void op_flush(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 	struct open_file open;
 	int result, remote, told;
 
+	if (atomic_load_explicit(&op_fs(req)->skips_opens, memory_order_relaxed)) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
 	op_locks_release(open.file, fi->lock_owner);

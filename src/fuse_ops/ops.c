@@ -6,6 +6,8 @@
 
 #include "file.h"
 #include "handle.h"
+#include "log.h"
+#include "unopened.h"
 
 #define MAX_BACKGROUND 64
 
@@ -17,16 +19,39 @@ static void want(struct fuse_conn_info *conn, unsigned capability, bool wanted)
 		conn->want &= ~capability;
 }
 
+/* Answered with ENOSYS, an OPEN is the last one; a kernel that does not say so takes that for an error. */
+static void decide_opens(struct fs *fs, const struct fuse_conn_info *conn)
+{
+	bool can = conn->capable & FUSE_CAP_NO_OPEN_SUPPORT;
+
+	if (fs->options.opens == OPENS_SKIP && !can)
+		log_warning("opens=skip: this kernel tells of every open all the same");
+	atomic_store(&fs->skips_opens, fs->options.opens == OPENS_SKIP && can);
+	/* The kernel then keeps listings, and takes a directory's times for a sign that they are right: of use where
+	 * it trusts them for long, as it asks for names and attributes together only where it has no listing. A
+	 * file system in memory may number entries anew between two requests. */
+	atomic_store(&fs->skips_opendirs, fs->watch != NULL && fs->medium == MEDIUM_DISK &&
+						  fs->options.cache != CACHE_NONE &&
+						  (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT));
+}
+
 void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct fs *fs = userdata;
+
+	decide_opens(fs, conn);
+	watch_settle(fs, conn->proto_minor);
 
 	/* Nodeids of a layer in memory mean nothing to the next daemon; and its locks are nobody else's. */
 	want(conn, FUSE_CAP_EXPORT_SUPPORT, fs->layer == NULL);
 	want(conn, FUSE_CAP_DONT_MASK, true);
 	want(conn, FUSE_CAP_POSIX_ACL, true);
-	want(conn, FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS, fs->layer == NULL);
+	/* A forwarded lock would never be released for want of RELEASE and FLUSH. */
+	want(conn, FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS,
+	     fs->layer == NULL && !atomic_load(&fs->skips_opens));
 	want(conn, FUSE_CAP_IOCTL_DIR, true);
+	/* Where a symbolic link leads never changes. */
+	want(conn, FUSE_CAP_CACHE_SYMLINKS, true);
 	want(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE, false);
 	/* The kernel would drop what it cached whenever mtime moves, for the mount's own writes as well, and
 	 * with it what another process has written and not sent yet; see file_cache_judge(). */
@@ -115,12 +140,51 @@ bool op_begin_open(fuse_req_t req, fuse_ino_t nodeid, const struct fuse_file_inf
 	ret_open->inode = op_begin(req, nodeid);
 	if (ret_open->inode == NULL)
 		return false;
+	if (fi->fh == 0 && atomic_load_explicit(&ret_open->fs->skips_opens, memory_order_relaxed)) {
+		int result = S_ISREG(ret_open->inode->type)
+				     ? unopened_file(ret_open->fs, ret_open->inode, &ret_open->file,
+						     &ret_open->handle)
+				     : -EBADF;
+
+		if (result < 0)
+			fuse_reply_err(req, -result);
+		return result == 0;
+	}
 	ret_open->file = file_peek(ret_open->inode);
 	ret_open->handle = handle_find(&ret_open->fs->handle_table, fi->fh);
 	if (ret_open->file != NULL && ret_open->handle != NULL && ret_open->handle->inode == ret_open->inode)
 		return true;
 	fuse_reply_err(req, EBADF);
 	return false;
+}
+
+void op_begin_write(const struct open_file *open)
+{
+	if (atomic_load_explicit(&open->fs->skips_opens, memory_order_relaxed))
+		unopened_write(open->fs, open->inode, open->file);
+}
+
+void op_end_write(const struct open_file *open)
+{
+	if (atomic_load_explicit(&open->fs->skips_opens, memory_order_relaxed))
+		unopened_written(open->fs, open->inode, open->file);
+}
+
+bool op_cache_is_old(struct fs *fs, struct inode *inode, int fd, off_t size, const struct timespec *mtime,
+		     bool reads)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct file *file = file_peek(inode);
+	bool sure = watch_covers(fs, inode);
+
+	/* Where the kernel collects writes it alone says what the file is like. */
+	if (!atomic_load_explicit(&fs->skips_opens, memory_order_relaxed) || file == NULL ||
+	    fs->options.writeback || file_policy(file)->cache != CACHE_AUTO ||
+	    !file_cache_suspect(file, size, mtime, reads, sure))
+		return false;
+	if (fd < 0 && inode_fd(fs, inode, FD_PATH, &use) < 0)
+		return false;
+	return file_cache_settle(file, fd < 0 ? use.fd : fd, sure);
 }
 
 void op_stat(struct fs *fs, const struct statx *stx, struct stat *ret_stat)
@@ -133,8 +197,8 @@ void op_fill_entry(struct fs *fs, const struct found *found, struct fuse_entry_p
 {
 	*ret_entry = (struct fuse_entry_param){
 		.ino = found->inode->nodeid,
-		.attr_timeout = fs->options.attr_timeout_s,
-		.entry_timeout = fs->options.entry_timeout_s,
+		.attr_timeout = watch_trust(fs, found->inode)->attr_s,
+		.entry_timeout = watch_trust(fs, found->inode)->entry_s,
 	};
 	op_stat(fs, &found->stx, &ret_entry->attr);
 }

@@ -54,11 +54,23 @@ bool op_changes(fuse_req_t req);
  */
 void op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds);
 
+/**
+ * op_cache_is_old() - have others changed a file that nobody opens, since the kernel cached of it?
+ * @fd: open backing file, borrowed; -1: one is opened where it is needed
+ *
+ * True once for each change: the caller has the kernel drop the pages.
+ */
+bool op_cache_is_old(struct fs *fs, struct inode *inode, int fd, off_t size, const struct timespec *mtime,
+		     bool reads);
+
+/** op_may() - may the caller access the inode so, by BACKING's own judgement? @mask: of access(2). Return: 0 or -errno. */
+int op_may(fuse_req_t req, struct inode *inode, int mask);
+
 /** op_statx() - statx(2) of an inode. Return: 0 or -errno. */
 int op_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx);
 
-/** op_reply_attributes() - answers with attributes */
-void op_reply_attributes(fuse_req_t req, const struct statx *stx);
+/** op_reply_attributes() - answers with attributes, which the kernel may trust for @timeout seconds */
+void op_reply_attributes(fuse_req_t req, const struct statx *stx, double timeout);
 
 /* What handlers of open files need on every call. */
 struct open_file {
@@ -74,6 +86,12 @@ struct open_file {
  */
 bool op_begin_open(fuse_req_t req, fuse_ino_t nodeid, const struct fuse_file_info *fi,
 		   struct open_file *ret_open);
+
+/** op_begin_write() - the file is about to be changed through a descriptor for writing; end with op_end_write() */
+void op_begin_write(const struct open_file *open);
+
+/** op_end_write() - it has been, and the request uses the descriptor no more */
+void op_end_write(const struct open_file *open);
 
 /**
  * op_open_handle() - open a regular inode for the kernel: what OPEN and CREATE share

@@ -18,6 +18,7 @@
 #include "fuse_ops/ops.h"
 #include "log.h"
 #include "mapping/guard.h"
+#include "session.h"
 
 /* relatime: see mount(8) */
 #define RELATIME_S (24 * 60 * 60)
@@ -127,6 +128,8 @@ static ssize_t read_file(const struct open_file *open, int fd, bool writable, in
 
 	if (fstat(fd, &before) < 0)
 		return -errno;
+	if (op_cache_is_old(open->fs, open->inode, fd, before.st_size, &before.st_mtim, true))
+		session_forget_later(open->fs->session, open->inode->nodeid);
 	if (offset >= (uint64_t)before.st_size)
 		return 0;
 	length = MIN(length, (uint64_t)before.st_size - offset);

@@ -22,6 +22,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 
 	if (!op_changes(req) || !op_begin_open(req, nodeid, fi, &open))
 		return;
+	op_begin_write(&open);
 	result = inode_fd(open.fs, open.inode, FD_WRITE, &use);
 	if (result == 0) {
 		/* The kernel does not say whether the caller may keep set-id bits here, as it does for
@@ -44,6 +45,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 		mapping_resized(&open.file->mapping, (uint64_t)info.st_size);
 	}
 	fd_use_end(&use);
+	op_end_write(&open);
 	fuse_reply_err(req, -result);
 }
 
@@ -92,6 +94,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 	if (!op_changes(req) || !op_begin_open(req, in, in_fi, &source) ||
 	    !op_begin_open(req, out, out_fi, &target))
 		return;
+	op_begin_write(&target);
 	result = inode_fd(source.fs, source.inode, FD_READ, &from);
 	if (result == 0)
 		result = inode_fd(target.fs, target.inode, FD_WRITE, &to);
@@ -114,6 +117,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 		sync_error(target.fs, target.inode, target.file, target.handle, true);
 	fd_use_end(&from);
 	fd_use_end(&to);
+	op_end_write(&target);
 	if (result < 0)
 		fuse_reply_err(req, -result);
 	else

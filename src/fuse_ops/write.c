@@ -165,7 +165,10 @@ static ssize_t write_file(fuse_req_t req, const struct open_file *open, const ch
 	int error = EINVAL;
 	size_t done = 0;
 	ssize_t rest = 0;
-	int result = inode_fd(open->fs, open->inode, FD_WRITE, &use);
+	int result;
+
+	op_begin_write(open);
+	result = inode_fd(open->fs, open->inode, FD_WRITE, &use);
 
 	if (result < 0)
 		return result;
@@ -272,6 +275,12 @@ void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, 
 	flags = sync_flags(&open, fi);
 	synced = !fi->writepage && ((flags & O_DSYNC) || file_policy(open.file)->sync == SYNC_IMMEDIATE);
 	put = write_file(req, &open, data, size, (uint64_t)offset, fi, &lasting);
+	op_end_write(&open);
+	/* The kernel copies a write into its cache before it sends it. Where pages are dropped meanwhile because
+	 * of others, the old ones may have been read again, and have come to stay. */
+	if (!fi->writepage && file_is_contended(open.file) && file_policy(open.file)->cache == CACHE_AUTO &&
+	    (open.fs->watch != NULL || atomic_load(&open.fs->skips_opens)))
+		session_forget_later(open.fs->session, nodeid);
 	if (put < 0 && fi->writepage)
 		report_write_back(&open, (uint64_t)offset, size, (int)-put);
 	if (put > 0) {

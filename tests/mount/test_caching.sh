@@ -176,7 +176,7 @@ PY
 	wait_until 5 "$BACKING/tool" runs
 }
 
-for OPTIONS in cache=auto cache=none cache=always cache=auto,writes=window cache=none,writes=window,window_size=4K; do
+for OPTIONS in cache=auto cache=none opens=skip cache=always cache=auto,writes=window cache=none,writes=window,window_size=4K; do
 	export OPTIONS
 	start_mount "$OPTIONS"
 	every_mode "$OPTIONS"

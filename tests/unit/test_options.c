@@ -126,9 +126,9 @@ START_TEST(without_options_every_default_applies)
 	ck_assert_uint_eq(options.max_threads, 0);
 	ck_assert_uint_eq(options.idle_ms, 0);
 	ck_assert_uint_eq(options.layer_max, 0);
-	ck_assert_double_eq(options.attr_timeout_s, 1);
-	ck_assert_double_eq(options.entry_timeout_s, 1);
-	ck_assert_double_eq(options.negative_timeout_s, 0);
+	ck_assert_double_lt(options.attr_timeout_s, 0);
+	ck_assert_double_lt(options.entry_timeout_s, 0);
+	ck_assert_double_lt(options.negative_timeout_s, 0);
 	ck_assert(!options.hugepages && !options.mlock && !options.writeback);
 	ck_assert(!options.mount_read_only && !options.noatime && !options.allow_other);
 	ck_assert_ptr_null(options.layer);
@@ -526,6 +526,10 @@ START_TEST(every_available_choice_is_accepted)
 	accept("log_level=debug");
 	ck_assert_int_eq(options.log_level, LEVEL_DEBUG);
 	ck_assert(!options.foreground && !options.debug);
+	accept("io=passthrough");
+	ck_assert_int_eq(options.io, IO_PASSTHROUGH);
+	accept("opens=skip");
+	ck_assert_int_eq(options.opens, OPENS_SKIP);
 	accept("io=window,opens=track,advise=normal,preload=off,idle=0,sync_bytes=0,layer_max=0");
 }
 END_TEST
@@ -535,8 +539,6 @@ START_TEST(what_is_not_built_yet_says_so)
 {
 	refuse("mode=cow,layer=/l", "'layer=/l' is not available yet");
 	refuse("mode=cow,layer_base=/l", "'layer_base=/l' is not available yet");
-	refuse("io=passthrough", "'io=passthrough' is not available yet");
-	refuse("opens=skip", "'opens=skip' is not available yet");
 }
 END_TEST
 
@@ -717,8 +719,8 @@ START_TEST(cache_none_turns_off_the_timeouts_that_were_not_given)
 	ck_assert_double_eq(options.attr_timeout_s, 1);
 	ck_assert_double_eq(options.entry_timeout_s, 0);
 	accept("cache=none,cache=auto");
-	ck_assert_double_eq(options.attr_timeout_s, 1);
-	ck_assert_double_eq(options.entry_timeout_s, 1);
+	ck_assert_double_lt(options.attr_timeout_s, 0);
+	ck_assert_double_lt(options.entry_timeout_s, 0);
 }
 END_TEST
 
@@ -939,13 +941,16 @@ START_TEST(the_help_lists_what_is_available_and_nothing_else)
 					    "rules=PATH ",
 					    "cache=auto|none|always ",
 					    "writeback ",
+					    "io=window|passthrough ",
+					    "opens=track|skip ",
+					    "watch=auto|off ",
 					    "attr_timeout=SECONDS ",
 					    "entry_timeout=SECONDS ",
 					    "negative_timeout=SECONDS ",
 					    "readahead=SIZE ",
 					    "max_threads=NUMBER ",
 					    "log_level=error|warning|info|debug "};
-	static const char *const hidden[] = {"layer=", "layer_base", "passthrough", "opens", "watch"};
+	static const char *const hidden[] = {"layer=", "layer_base"};
 	CLEANUP(free_pointer) char *usage = options_usage();
 
 	ck_assert_ptr_nonnull(usage);
@@ -974,9 +979,10 @@ START_TEST(options_are_described_as_the_user_would_write_them)
 	expect_described("max_mapped", "0");
 	expect_described("writes", "auto");
 	expect_described("cache", "auto");
-	expect_described("attr_timeout", "1");
-	expect_described("entry_timeout", "1");
-	expect_described("negative_timeout", "0");
+	expect_described("watch", "auto");
+	expect_described("attr_timeout", "by watch");
+	expect_described("entry_timeout", "by watch");
+	expect_described("negative_timeout", "by watch");
 	expect_described("readahead", "1M");
 	expect_described("max_threads", "by CPU count");
 	expect_described("log_level", "info");
@@ -1005,7 +1011,7 @@ START_TEST(describing_ends_with_null_and_leaves_ret_value_untouched)
 	for (; options_describe(&options, count, &value) != NULL; count++)
 		free(value);
 	value = mark;
-	ck_assert_uint_eq(count, 24);
+	ck_assert_uint_eq(count, 27);
 	ck_assert_ptr_null(options_describe(&options, count, &value));
 	ck_assert_ptr_null(options_describe(&options, 1000, &value));
 	ck_assert_ptr_eq(value, mark);
@@ -1019,7 +1025,8 @@ START_TEST(a_described_value_can_be_given_again)
 	const char *name;
 	char words[1000] = "";
 
-	accept("sync_interval=90,max_mapped=10G,attr_timeout=0.1,max_threads=3,cache=none,window_size=64K");
+	accept("sync_interval=90,max_mapped=10G,attr_timeout=0.1,negative_timeout=7,max_threads=3,cache=none,"
+	       "window_size=64K");
 	for (size_t i = 0; (name = options_describe(&options, i, &value)) != NULL; i++) {
 		size_t length = strlen(words);
 		/* A flag is a word of its own, and rules= without a file is not to be given. */

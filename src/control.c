@@ -68,7 +68,9 @@ static int run_residency(struct control_call *call)
 
 static int run_runs(struct control_call *call)
 {
-	return listing_runs(call->fs, call->inode, call->value, &call->reply);
+	struct mapping_stop stop = {call->caller->gave_up, call->caller->context};
+
+	return listing_runs(call->fs, call->inode, call->value, &stop, &call->reply);
 }
 
 static int run_farewell(struct control_call *call)
@@ -91,6 +93,15 @@ static const struct control_row rows[] = {
 	{"runs", PLACE_FILE, RIGHT_ANY, true, NULL, run_runs},
 	{"farewell", PLACE_ROOT, RIGHT_ANY, false, NULL, run_farewell},
 };
+
+/* Whatever the value that a refusal quotes had in it. */
+static void make_one_line(char *text)
+{
+	for (; text != NULL && *text != '\0'; text++) {
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
+	}
+}
 
 static const struct control_row *find_row(const char *name)
 {
@@ -156,6 +167,8 @@ int control_run(struct fs *fs, struct inode *inode, const char *name, const char
 			result = row->run != NULL ? row->run(&call)
 						  : control_get(fs, inode, name, &call.reply);
 	}
+	if (result < 0)
+		make_one_line(call.reply);
 	*ret_reply = call.reply;
 	return result;
 }

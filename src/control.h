@@ -60,7 +60,7 @@ int control_get(struct fs *fs, struct inode *inode, const char *name, char **ret
  * @value:     what to do, and where
  * @ret_reply: malloc'ed, or NULL for nothing to say. On success one JSON object: preload
  *             {"bytes", "resident"}, evict {"bytes", "resident"} (what stayed: mapped, locked or dirty by
- *             others), lock and unlock {"locked"} (of the file), explain its value. On failure one line
+ *             others; null where the kernel does not tell this daemon), lock and unlock {"locked"} (of the file), explain its value. On failure one line
  *             that says what is wrong and what would be right
  *
  * A name without anything to do, but with a value, replies with that.

@@ -15,7 +15,7 @@
 #include "mapping/errnos.h"
 #include "mapping/lock.h"
 #include "mapping/paging.h"
-#include "mapping/resident.h"
+#include "mapping/residency.h"
 #include "pager.h"
 #include "session.h"
 #include "sync.h"
@@ -217,14 +217,23 @@ int control_sync(struct control_call *call)
 	return result < 0 ? control_refuse(call, result, "sync: %s", strerror(-result)) : 0;
 }
 
+/* In memory of the range; false where the kernel does not tell, as of a file that this daemon may only read. */
+static bool count_resident(const struct page_call *pages, uint64_t *ret_resident)
+{
+	struct residency residency;
+
+	if (residency_count(pages->source.fd, pages->offset, pages->length, &residency) < 0)
+		return false;
+	*ret_resident = residency.cached;
+	return true;
+}
+
 static int reply_resident(struct page_call *pages)
 {
-	uint64_t resident = 0;
-	int result = resident_bytes(pages->source.fd, pages->offset, pages->length, &resident);
+	uint64_t resident;
 
-	if (result < 0)
-		return control_refuse(pages->call, result, "cannot tell what is in memory: %s",
-				      strerror(-result));
+	if (!count_resident(pages, &resident))
+		return reply(pages->call, "{\"bytes\": %" PRIu64 ", \"resident\": null}", pages->length);
 	return reply(pages->call, "{\"bytes\": %" PRIu64 ", \"resident\": %" PRIu64 "}", pages->length,
 		     resident);
 }
@@ -260,8 +269,8 @@ int control_evict(struct control_call *call)
 		if (i > 0)
 			nanosleep(&pause, NULL);
 		mapping_drop(&pages.file->mapping, false);
-		resident_drop(pages.source.fd, pages.offset, pages.length);
-		if (resident_bytes(pages.source.fd, pages.offset, pages.length, &resident) < 0)
+		residency_drop(pages.source.fd, pages.offset, pages.length);
+		if (!count_resident(&pages, &resident))
 			break;
 	}
 	return reply_resident(&pages);

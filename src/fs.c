@@ -44,9 +44,10 @@ static enum backing_medium medium_of(const struct statfs *info)
 {
 	switch ((unsigned long)info->f_type) {
 	case TMPFS_MAGIC:
-	case HUGETLBFS_MAGIC:
 	case RAMFS_MAGIC:
 		return MEDIUM_MEMORY;
+	case HUGETLBFS_MAGIC:
+		return MEDIUM_HUGE_PAGES;
 	case NFS_SUPER_MAGIC:
 	case SMB2_SUPER_MAGIC:
 	case CIFS_SUPER_MAGIC:
@@ -178,6 +179,8 @@ int fs_open(struct fs *fs, struct options *options, struct rules *rules, char **
 		return result;
 	}
 	fs->medium = medium_of(&info);
+	if (fs->medium == MEDIUM_HUGE_PAGES)
+		window_cache_set_unit(&fs->windows, (uint64_t)info.f_bsize);
 	fs->statx_flags = fs->medium == MEDIUM_REMOTE ? 0 : AT_STATX_DONT_SYNC;
 	fs->atime = !(vinfo.f_flag & (ST_NOATIME | ST_RDONLY)) && !fs->options.noatime && !fs->read_only &&
 		    fs->options.mode != MODE_COW;

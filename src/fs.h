@@ -77,7 +77,12 @@ struct mounts {
 };
 
 /* Which part of its policy a backing file system decides. */
-enum backing_medium { MEDIUM_DISK, MEDIUM_MEMORY, MEDIUM_REMOTE };
+enum backing_medium {
+	MEDIUM_DISK,
+	MEDIUM_MEMORY,	   /* what is read in a hole is allocated there */
+	MEDIUM_HUGE_PAGES, /* as MEDIUM_MEMORY; no write(2), and files of whole huge pages (hugetlbfs) */
+	MEDIUM_REMOTE,
+};
 
 struct fs {
 	struct options options;	    /* constant while serving */
@@ -133,7 +138,8 @@ struct fs {
 
 	pthread_mutex_t work_lock;
 	struct file *work; /* protected by work_lock; files with pages to read or lock; inodes referenced */
-	_Atomic bool huge_said; /* what came of hugepages */
+	_Atomic bool huge_said;	  /* what came of hugepages */
+	_Atomic bool extend_said; /* that a write extends no file of hugetlbfs */
 
 	pthread_mutex_t linger_lock;
 	struct file *lingering; /* protected by linger_lock; written just now; inodes referenced */

@@ -317,7 +317,8 @@ int listing_residency(struct fs *fs, struct inode *inode, const char *value, cha
 	return 0;
 }
 
-int listing_runs(struct fs *fs, struct inode *inode, const char *value, char **ret_reply)
+int listing_runs(struct fs *fs, struct inode *inode, const char *value, const struct mapping_stop *stop,
+		 char **ret_reply)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct extent runs[RUNS_MAX];
@@ -331,7 +332,7 @@ int listing_runs(struct fs *fs, struct inode *inode, const char *value, char **r
 		return refuse(ret_reply, "'%s' is not OFFSET:LENGTH", value);
 	result = inode_fd(fs, inode, FD_READ, &use);
 	if (result == 0)
-		result = residency_runs(use.fd, numbers[0], numbers[1], runs, RUNS_MAX, &count, &next);
+		result = residency_runs(use.fd, numbers[0], numbers[1], stop, runs, RUNS_MAX, &count, &next);
 	if (result < 0)
 		return say_untold(result, ret_reply);
 	reply = malloc(CONTROL_TEXT_SIZE);

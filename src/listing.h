@@ -11,6 +11,7 @@
 
 struct fs;
 struct inode;
+struct mapping_stop;
 
 /**
  * listing_files() - the files of the mount that come first by one measure
@@ -43,9 +44,11 @@ int listing_residency(struct fs *fs, struct inode *inode, const char *value, cha
  * @value:     "OFFSET:LENGTH"
  * @ret_reply: malloc'ed; on success {"next", "runs": [[offset, length], ...]} in bytes; when the answer
  *             was full, next is where to go on; on failure the reason, or NULL
+ * @stop:      asked again and again
  *
- * Return: as listing_residency().
+ * Return: as listing_residency(), or -EINTR when stopped.
  */
-int listing_runs(struct fs *fs, struct inode *inode, const char *value, char **ret_reply);
+int listing_runs(struct fs *fs, struct inode *inode, const char *value, const struct mapping_stop *stop,
+		 char **ret_reply);
 
 #endif

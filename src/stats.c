@@ -150,14 +150,17 @@ static json_t *describe_lost(struct file *file)
 	return array;
 }
 
-static uint64_t file_size(struct fs *fs, struct inode *inode)
+/* Bytes of the windows that are in memory; null where the kernel does not tell this daemon. */
+static json_t *resident_bytes(struct fs *fs, struct inode *inode, struct mapping *mapping)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	uint64_t resident = 0;
 	struct stat info;
 
-	if (inode_fd(fs, inode, FD_PATH, &use) < 0 || fstat(use.fd, &info) < 0)
-		return 0;
-	return (uint64_t)info.st_size;
+	if (inode_fd(fs, inode, FD_READ, &use) < 0 || fstat(use.fd, &info) < 0 ||
+	    mapping_resident(mapping, use.fd, (uint64_t)info.st_size, &resident) < 0)
+		return json_null();
+	return number(resident);
 }
 
 /* What holds for the file now, or would if it were opened. */
@@ -220,8 +223,8 @@ char *stats_file(struct fs *fs, struct inode *inode)
 {
 	const struct policy *policy = policy_now(fs, inode);
 	struct file *file = file_peek(inode);
-	uint64_t mapped = 0, resident = 0, dirty = 0, locked = 0, errors = 0;
-	json_t *root = json_object();
+	uint64_t mapped = 0, dirty = 0, locked = 0, errors = 0;
+	json_t *root = json_object(), *resident = NULL;
 	struct options options;
 	size_t windows = 0;
 	char *text;
@@ -229,7 +232,8 @@ char *stats_file(struct fs *fs, struct inode *inode)
 	policy_options(fs, policy, &options);
 	if (file != NULL) {
 		mapping_usage(&file->mapping, &windows, &mapped);
-		resident = mapping_resident(&file->mapping, file_size(fs, inode));
+		if (windows > 0)
+			resident = resident_bytes(fs, inode, &file->mapping);
 		dirty = mapping_dirty_bytes(&file->mapping);
 		locked = mapping_locked(&file->mapping);
 		errors = atomic_load(&file->error_sequence);
@@ -240,7 +244,7 @@ char *stats_file(struct fs *fs, struct inode *inode)
 	json_object_set_new(root, "advice", text_and_free(control_get_advice(fs, inode)));
 	json_object_set_new(root, "windows", number(windows));
 	json_object_set_new(root, "mapped", number(mapped));
-	json_object_set_new(root, "resident", number(resident));
+	json_object_set_new(root, "resident", resident == NULL ? number(0) : resident);
 	json_object_set_new(root, "dirty", number(dirty));
 	json_object_set_new(root, "locked", number(locked));
 	json_object_set_new(root, "sync_errors", number(errors));

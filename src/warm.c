@@ -10,11 +10,9 @@
 
 #include "fs.h"
 #include "log.h"
+#include "mapping/paging.h"
 #include "profile.h"
 #include "util.h"
-
-/* Read ahead at once: long enough for the disk, short enough for the end of the mount. */
-#define PIECE (UINT64_C(4) << 20)
 
 struct counts {
 	unsigned long long files, bytes, skipped;
@@ -32,29 +30,18 @@ int warm_load(const char *file, json_t **ret_profile, char **ret_error)
 	return result;
 }
 
-static bool is_stopped(struct fs *fs)
+static bool is_stopped(void *context)
 {
+	struct fs *fs = context;
+
 	return atomic_load_explicit(&fs->warm.stop, memory_order_relaxed);
-}
-
-static void read_range(struct fs *fs, int fd, uint64_t offset, uint64_t length, struct counts *counts)
-{
-	while (length > 0 && !is_stopped(fs)) {
-		uint64_t piece = MIN(length, PIECE);
-
-		/* readahead(2) returns when the pages are asked for; what it cannot do, reading will show. */
-		if (readahead(fd, (off_t)offset, (size_t)piece) < 0)
-			return;
-		offset += piece;
-		length -= piece;
-		counts->bytes += piece;
-	}
 }
 
 static void warm_file(struct fs *fs, int root, const json_t *entry, struct counts *counts)
 {
 	CLEANUP(free_pointer) char *path = profile_path(entry);
 	CLEANUP(close_fd) int fd = path == NULL ? -ENOMEM : profile_open(root, path);
+	struct mapping_stop stop = {.asked = is_stopped, .context = fs};
 	struct stat info;
 	const json_t *range;
 	size_t i;
@@ -64,8 +51,14 @@ static void warm_file(struct fs *fs, int root, const json_t *entry, struct count
 		return;
 	}
 	json_array_foreach(json_object_get(entry, "ranges"), i, range)
-		read_range(fs, fd, (uint64_t)json_integer_value(json_array_get(range, 0)),
-			   (uint64_t)json_integer_value(json_array_get(range, 1)), counts);
+	{
+		uint64_t offset = (uint64_t)json_integer_value(json_array_get(range, 0));
+		uint64_t length = (uint64_t)json_integer_value(json_array_get(range, 1));
+
+		/* What cannot be read, reading will show. */
+		if (file_preload(fd, offset, length, &stop) == 0)
+			counts->bytes += length;
+	}
 	counts->files++;
 }
 

@@ -128,6 +128,8 @@ int client_try(const struct client *client, const char *name, const char *value,
 
 static int say_failure(const struct client *client, const char *name, int result, const char *text)
 {
+	if (result == -ENOTCONN)
+		return say_errno(client->path, ENOTCONN);
 	if (text != NULL && *text != '\0')
 		ctl_say("%s '%s': %s", name, client->path, text);
 	else

@@ -9,6 +9,8 @@
 #include "util.h"
 
 static const char *current = "";
+static bool held;
+static char *kept; /* the last that was said meanwhile */
 
 void ctl_begin(const char *command)
 {
@@ -25,8 +27,26 @@ __attribute__((format(printf, 1, 0))) static void say(const char *format, va_lis
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			*c = '?';
 	}
+	if (held) {
+		free(kept);
+		kept = text;
+		return;
+	}
 	fprintf(stderr, "memmapfsctl: %s\n", text);
 	free(text);
+}
+
+void ctl_hold(void)
+{
+	held = true;
+}
+
+void ctl_release(void)
+{
+	held = false;
+	if (kept != NULL)
+		fprintf(stderr, "memmapfsctl: %s\n", kept);
+	free_pointer(&kept);
 }
 
 void ctl_say(const char *format, ...)

@@ -40,6 +40,12 @@ void ctl_begin(const char *command);
 /** ctl_say() - one line on stderr, after the program's name; control characters become '?' */
 __attribute__((format(printf, 1, 2))) void ctl_say(const char *format, ...);
 
+/** ctl_hold() - from here on keep what is said, the terminal being somebody else's, until ctl_release() says it */
+void ctl_hold(void);
+
+/** ctl_release() - say the last that was kept, and go on saying at once */
+void ctl_release(void);
+
 /** ctl_usage_error() - say what is wrong with the words. Return: CTL_USAGE. */
 __attribute__((format(printf, 1, 2))) enum ctl_status ctl_usage_error(const char *format, ...);
 

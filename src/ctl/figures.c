@@ -94,9 +94,10 @@ void figures_table(FILE *stream, const char *mount, const json_t *stats)
 {
 	const char *key;
 	const json_t *value;
+	CLEANUP(free_pointer) char *shown = text_fit(mount, SIZE_MAX);
 	char buffer[TEXT_SIZE];
 
-	fprintf(stream, "%-12s%s\n", "mount", mount);
+	fprintf(stream, "%-12s%s\n", "mount", shown == NULL ? "?" : shown);
 	json_object_foreach((json_t *)stats, key, value)
 	{
 		if (json_is_object(value)) {

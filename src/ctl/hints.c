@@ -64,7 +64,7 @@ enum ctl_status ctl_unlock(const char *const *options, char **operands, int coun
 }
 
 struct evicted {
-	uint64_t files, stayed;
+	uint64_t files, stayed, untold;
 };
 
 static int evict_one(const struct client *client, void *context)
@@ -85,6 +85,7 @@ static int evict_one(const struct client *client, void *context)
 	if (result < 0)
 		return result;
 	resident = ctl_number(answer, "resident");
+	evicted->untold += json_is_null(json_object_get(answer, "resident"));
 	json_decref(answer);
 	evicted->stayed += resident;
 	evicted->files += resident > 0;
@@ -101,6 +102,9 @@ enum ctl_status ctl_evict(const char *const *options, char **operands, int count
 	if (evicted.stayed > 0)
 		printf("%s of %llu files stayed: mapped, locked or dirtied by others\n",
 		       text_bytes(evicted.stayed, stayed), (unsigned long long)evicted.files);
+	if (evicted.untold > 0)
+		printf("of %llu files the kernel does not tell what stayed\n",
+		       (unsigned long long)evicted.untold);
 	return status;
 }
 
@@ -142,7 +146,10 @@ static void print_figures(const json_t *figures)
 
 	printf("  %-18s %llu\n", "windows", (unsigned long long)ctl_number(figures, "windows"));
 	for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
-		printf("  %-18s %s\n", sizes[i], text_bytes(ctl_number(figures, sizes[i]), bytes));
+		printf("  %-18s %s\n", sizes[i],
+		       json_is_null(json_object_get(figures, sizes[i]))
+			       ? "not told by the kernel"
+			       : text_bytes(ctl_number(figures, sizes[i]), bytes));
 	printf("  %-18s %llu\n", "sync errors", (unsigned long long)ctl_number(figures, "sync_errors"));
 }
 
@@ -155,10 +162,11 @@ static const char *string_of(const json_t *object, const char *key)
 
 static void print_explanation(const char *path, const json_t *answer, const json_t *figures)
 {
+	CLEANUP(free_pointer) char *shown = text_fit(path, SIZE_MAX);
 	const char *name;
 	const json_t *option;
 
-	printf("%s\n", path);
+	printf("%s\n", shown == NULL ? "?" : shown);
 	json_object_foreach(json_object_get(answer, "policy"), name, option)
 		printf("  %-18s %-16s %s\n", name, string_of(option, "value"), string_of(option, "from"));
 	print_figures(figures);

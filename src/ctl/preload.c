@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "ctl/ctl.h"
 #include "ctl/walk.h"
+#include "mapping/residency.h"
 #include "util.h"
 
 #define PIECE (UINT64_C(16) << 20)
@@ -32,6 +34,15 @@ static bool has_shrunk(const struct client *client, uint64_t end)
 	return fstat(client->fd, &info) == 0 && (uint64_t)info.st_size < end;
 }
 
+/* Where there is something to read: long holes are left out, as the daemon does. */
+static uint64_t past_hole(const struct client *client, uint64_t offset, uint64_t end)
+{
+	off_t found = lseek(client->fd, (off_t)offset, SEEK_DATA);
+	uint64_t data = found >= 0 ? MIN((uint64_t)found, end) : errno == ENXIO ? end : offset;
+
+	return data - offset > LONG_HOLE ? data : offset;
+}
+
 int preload_range(const struct client *client, uint64_t offset, uint64_t length, struct progress *progress)
 {
 	uint64_t end = offset + length;
@@ -39,9 +50,15 @@ int preload_range(const struct client *client, uint64_t offset, uint64_t length,
 	while (offset < end) {
 		CLEANUP(free_pointer) char *text = NULL;
 		uint64_t piece = MIN(end - offset, PIECE), next = offset + piece;
+		uint64_t data = past_hole(client, offset, end);
 		char value[80];
 		int result;
 
+		if (data > offset) {
+			progress_add(progress, data - offset);
+			offset = data;
+			continue;
+		}
 		announce(client, next, MIN(end - next, PIECE));
 		snprintf(value, sizeof(value), "now:%llu:%llu", (unsigned long long)offset,
 			 (unsigned long long)piece);

@@ -43,7 +43,6 @@ static void top_fini(struct top *top)
 	client_close(&top->client);
 }
 
-/* Says what failed, so not while the terminal is ncurses'. */
 static int top_look(struct top *top, size_t rows)
 {
 	struct top_sample sample = {0};
@@ -138,13 +137,14 @@ static enum ctl_status top_live(struct top *top)
 	/* A terminal that ncurses knows nothing of. */
 	if (screen == NULL)
 		return top_once(top);
+	/* What fails is said once the screen is the shell's again. */
+	ctl_hold();
 	cbreak();
 	noecho();
 	curs_set(0);
 	keypad(stdscr, TRUE);
 	timeout((int)(top->interval * 1000));
 	while (on) {
-		def_prog_mode();
 		result = top_look(top, (size_t)MAX(getmaxy(stdscr) - TOP_HEADER_LINES - 2, 1));
 		if (result < 0)
 			break;
@@ -153,6 +153,7 @@ static enum ctl_status top_live(struct top *top)
 	}
 	endwin();
 	delscreen(screen);
+	ctl_release();
 	return result < 0 ? CTL_FAILED : CTL_DONE;
 }
 

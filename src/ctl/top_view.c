@@ -130,5 +130,8 @@ char *top_row(const struct top_sample *sample, size_t index, size_t columns)
 	    asprintf(&text, "%9s %9s %9s %9s %9s %4llu %s", cells[0], cells[1], cells[2], cells[3], cells[4],
 		     (unsigned long long)ctl_number(row, "open"), name) < 0)
 		return NULL;
+	/* Where there is no room for a name, all of it is ASCII. */
+	if (room == 0 && strlen(text) > columns)
+		text[columns] = '\0';
 	return text;
 }

@@ -82,7 +82,22 @@ static int read_names(struct fs *fs, struct inode *inode, struct handle *handle)
 	free(handle->entries);
 	handle->entries = snapshot.entries;
 	handle->length = snapshot.length;
+	handle->position = 0;
 	return 0;
+}
+
+/*
+ * The first entry at @offset or after it. Anybody who has the directory open may ask for any offset (lseek(2)), also
+ * for one between two entries. Entries are counted from where the last reply began, which is seldom far.
+ */
+static size_t seek_locked(struct handle *handle, uint64_t offset)
+{
+	size_t at = offset >= handle->position ? handle->position : 0;
+
+	while (at < handle->length && at < offset)
+		at += ((const struct dirent64 *)(handle->entries + at))->d_reclen;
+	handle->position = at;
+	return at;
 }
 
 static bool is_dots(const char *name)
@@ -118,7 +133,7 @@ static void read_entries(fuse_req_t req, size_t size, off_t offset, struct fuse_
 	struct handle *handle = handle_find(&fs->handle_table, fi->fh);
 	struct request *request = request_current();
 	char *reply = (char *)request->space;
-	size_t used = 0, added, at = (size_t)offset;
+	size_t used = 0, added, at = 0;
 	int result = 0;
 
 	if (handle == NULL) {
@@ -129,6 +144,8 @@ static void read_entries(fuse_req_t req, size_t size, off_t offset, struct fuse_
 	pthread_mutex_lock(&handle->lock);
 	if (offset == 0 || handle->entries == NULL)
 		result = read_names(fs, handle->inode, handle);
+	if (result == 0)
+		at = seek_locked(handle, (uint64_t)offset);
 	while (result == 0 && at < handle->length) {
 		const struct dirent64 *entry = (struct dirent64 *)(handle->entries + at);
 

@@ -180,12 +180,14 @@ void cow_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
 {
 	struct fs *fs = op_fs(req);
 	struct inode *directory = op_begin(req, parent), *target;
+	struct making whiteout = making_of(req, S_IFCHR);
 	int result;
 
 	if (directory == NULL || !op_changes(req))
 		return;
 	target = inode_find(fs, new_parent);
-	result = target == NULL ? -ESTALE : layer_rename(fs, directory, name, target, new_name, flags);
+	result = target == NULL ? -ESTALE
+				: layer_rename(fs, directory, name, target, new_name, flags, &whiteout);
 	fuse_reply_err(req, -result);
 }
 

@@ -116,6 +116,7 @@ struct clean_source {
 	const struct open_file *open;
 	struct fd_use use;
 	uint64_t size; /* of BACKING's file */
+	bool by_call;  /* by pread(2) only */
 };
 
 /** op_clean_begin() - Return: 0 or -errno of opening BACKING's file; end with op_clean_end() in any case */

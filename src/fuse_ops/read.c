@@ -112,10 +112,11 @@ static size_t read_by_windows(const struct open_file *open, int fd, bool writabl
 	return done;
 }
 
-/* On tmpfs a page that a mapping reads in a hole is allocated; pread(2) leaves it a hole. */
+/* On tmpfs and hugetlbfs a page that a mapping reads in a hole is allocated; pread(2) leaves it a hole. */
 static bool would_fill_holes(const struct open_file *open, const struct stat *info)
 {
-	return open->fs->medium == MEDIUM_MEMORY && (uint64_t)info->st_blocks * 512 < (uint64_t)info->st_size;
+	return (open->fs->medium == MEDIUM_MEMORY || open->fs->medium == MEDIUM_HUGE_PAGES) &&
+	       (uint64_t)info->st_blocks * 512 < (uint64_t)info->st_size;
 }
 
 static ssize_t read_file(const struct open_file *open, int fd, bool writable, int flags, unsigned char *to,
@@ -162,20 +163,24 @@ int op_clean_begin(struct clean_source *source, const struct open_file *open)
 	result = inode_fd(open->fs, open->inode, FD_READ, &source->use);
 	if (result == 0 && fstat(source->use.fd, &info) < 0)
 		result = -errno;
-	source->size = result < 0 ? 0 : (uint64_t)info.st_size;
-	return result;
+	if (result < 0)
+		return result;
+	source->size = (uint64_t)info.st_size;
+	source->by_call = would_fill_holes(open, &info);
+	return 0;
 }
 
 ssize_t op_clean_read(void *context, unsigned char *to, size_t length, uint64_t offset)
 {
 	const struct clean_source *source = context;
-	size_t done;
+	size_t done = 0;
 	ssize_t rest;
 
 	if (offset >= source->size)
 		return 0;
 	length = MIN(length, source->size - offset);
-	done = read_by_windows(source->open, source->use.fd, false, source->size, to, length, offset);
+	if (!source->by_call)
+		done = read_by_windows(source->open, source->use.fd, false, source->size, to, length, offset);
 	if (done == length)
 		return (ssize_t)done;
 	rest = read_by_call(source->open, source->use.fd, to + done, length - done, offset + done);

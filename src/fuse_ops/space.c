@@ -104,6 +104,9 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 		copied = copy_file_range(from.fd, &in_offset, to.fd, &out_offset, length, (unsigned)flags);
 		if (copied < 0)
 			result = -errno;
+		/* Then the kernel copies by reads and writes. */
+		if (result == -EINVAL && target.fs->medium == MEDIUM_HUGE_PAGES)
+			result = -EOPNOTSUPP;
 		creds_restore(&creds);
 		file_change_end(target.file, to.fd);
 	}

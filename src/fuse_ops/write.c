@@ -32,6 +32,8 @@ static bool is_direct(const struct file *file)
 
 static bool stores_to_windows(const struct open_file *open)
 {
+	if (open->fs->medium == MEDIUM_HUGE_PAGES)
+		return true;
 	switch (file_policy(open->file)->writes) {
 	case WRITES_PWRITE:
 		return false;
@@ -71,20 +73,32 @@ static bool loses_privileges(int fd, const struct stat *info)
 	return (info->st_mode & 0111) && fgetxattr(fd, "security.capability", NULL, 0) >= 0;
 }
 
+/* As write(2) does. hugetlbfs keeps no capabilities. */
+static int drop_privileges(int fd, const struct stat *info)
+{
+	mode_t gone = S_ISUID | (info->st_mode & S_IXGRP ? S_ISGID : 0);
+
+	return fchmod(fd, info->st_mode & 07777 & ~gone) < 0 ? -errno : 0;
+}
+
 /*
- * Stores what lies inside the file; returns how many bytes that were. The rest is for pwrite(2). *@ret_lasting:
- * they are on the medium, as the file is in DAX mode and its windows are mapped with MAP_SYNC.
+ * Stores what lies inside the file; returns how many bytes that were. The rest is for pwrite(2), where there is
+ * one; *@ret_error, positive, says what stopped before that. *@ret_lasting: they are on the medium, as the file
+ * is in DAX mode and its windows are mapped with MAP_SYNC.
  */
 static size_t write_by_windows(const struct open_file *open, int fd, const char *data, size_t size,
-			       uint64_t offset, bool *ret_lasting)
+			       uint64_t offset, bool *ret_lasting, int *ret_error)
 {
 	struct window_source source = {.fd = fd, .writable = true, .growing = true, .store = true};
 	struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
 	struct stat info;
 	size_t done = 0, inside;
 
-	if (atomic_load(&open->inode->write_only) || fstat(fd, &info) < 0 ||
-	    offset >= (uint64_t)info.st_size || loses_privileges(fd, &info))
+	*ret_error = EINVAL;
+	if (atomic_load(&open->inode->write_only) || fstat(fd, &info) < 0 || offset >= (uint64_t)info.st_size)
+		return 0;
+	if (loses_privileges(fd, &info) &&
+	    (open->fs->medium != MEDIUM_HUGE_PAGES || drop_privileges(fd, &info) < 0))
 		return 0;
 	source.size = (uint64_t)info.st_size;
 	source.direct = is_direct(open->file);
@@ -94,8 +108,10 @@ static size_t write_by_windows(const struct open_file *open, int fd, const char 
 		struct window_pin pin = {0};
 		int result = mapping_pin(&open->file->mapping, &source, offset + done, inside - done, &pin);
 
-		if (result < 0)
+		if (result < 0) {
+			*ret_error = -result;
 			break;
+		}
 		result = guarded_copy(pin.bytes, data + done, pin.length);
 		if (result == 0 && pin.lasting)
 			result = guarded_persist(pin.bytes, pin.length);
@@ -103,8 +119,10 @@ static size_t write_by_windows(const struct open_file *open, int fd, const char 
 			done += pin.length;
 		*ret_lasting &= pin.lasting;
 		window_unpin(&pin);
-		if (result < 0)
+		if (result < 0) {
+			*ret_error = ENOSPC;
 			break;
+		}
 	}
 	/* Truncated meanwhile: what was stored past the end is gone and has to be written, which extends
 	 * the file again, as a write that comes after the truncation does. */
@@ -113,6 +131,19 @@ static size_t write_by_windows(const struct open_file *open, int fd, const char 
 	if (done > 0 && futimens(fd, now) < 0)
 		log_debug("futimens: a store moved no mtime");
 	return done;
+}
+
+/* hugetlbfs has no write(2) for what windows cannot do: neither for a store that fails nor past the end. */
+static ssize_t refuse_rest(const struct open_file *open, int error)
+{
+	if (error == EINVAL && !atomic_exchange(&open->fs->extend_said, true)) {
+		CLEANUP(free_pointer) char *name = inode_name(open->fs, open->inode);
+
+		log_warning("write '%s': a write extends no file of hugetlbfs, which has them in whole huge "
+			    "pages; ftruncate(2) does",
+			    name == NULL ? "?" : name);
+	}
+	return -error;
 }
 
 static void count_failure(const struct open_file *open, ssize_t error)
@@ -131,6 +162,7 @@ static ssize_t write_file(fuse_req_t req, const struct open_file *open, const ch
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	int flags = call_flags(open->fs, fi);
 	bool stores = stores_to_windows(open) && flags == 0;
+	int error = EINVAL;
 	size_t done = 0;
 	ssize_t rest = 0;
 	int result;
@@ -141,12 +173,18 @@ static ssize_t write_file(fuse_req_t req, const struct open_file *open, const ch
 	if (result < 0)
 		return result;
 	op_become_writer(req, use.fd, !request_current()->kill_setid, size, &creds);
+	/* Where there is no write(2), nobody needs to be anybody else. */
+	if (open->fs->medium == MEDIUM_HUGE_PAGES)
+		creds_restore(&creds);
 	/* The times of a store are set by the daemon, which owns every file. */
 	stores &= !creds.changed;
 	file_change_begin(open->file, use.fd);
 	if (stores)
-		done = write_by_windows(open, use.fd, data, size, offset, ret_lasting);
-	if (done < size) {
+		done = write_by_windows(open, use.fd, data, size, offset, ret_lasting, &error);
+	if (done < size && open->fs->medium == MEDIUM_HUGE_PAGES) {
+		*ret_lasting = false;
+		rest = refuse_rest(open, error);
+	} else if (done < size) {
 		*ret_lasting = false;
 		fs_count(open->fs, IO_WRITE_FALLBACKS, stores);
 		rest = write_by_call(use.fd, data + done, size - done, offset + done, flags);

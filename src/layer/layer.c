@@ -206,7 +206,8 @@ void layer_forget(struct fs *fs, struct inode *inode)
 		db_node_delete(fs->layer->db, id);
 		atomic_fetch_sub(&fs->layer->origins, node->has_origin);
 	}
-	if (node->parent != NULL)
+	/* As everything ends the inodes go in no order: the parent may be gone, and nobody counts any more. */
+	if (fs->layer != NULL && node->parent != NULL)
 		inode_unref(fs, node->parent);
 	node_free(node);
 }

@@ -84,7 +84,7 @@ struct layer {
  */
 int layer_open(struct fs *fs);
 
-/** layer_close() - everything in it is gone; no inode is left. Accepts a file system without one. */
+/** layer_close() - everything in it is gone; inodes may be freed after it. Accepts a file system without one. */
 void layer_close(struct fs *fs);
 
 /**

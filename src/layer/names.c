@@ -333,6 +333,7 @@ int layer_remove(struct fs *fs, struct inode *directory, const char *name, bool 
 }
 
 struct renaming {
+	const struct making *whiteout; /* what RENAME_WHITEOUT leaves */
 	struct tx_node *from, *to, *moved;
 	struct tx_node *other; /* what is exchanged */
 	struct inode *target;  /* what is under the new name, or NULL; a lookup is counted */
@@ -377,7 +378,6 @@ static int take_in(struct fs *fs, struct tx *tx, struct inode *moved, unsigned f
 static int move_names(struct fs *fs, struct renaming *renaming, const char *name, const char *new_name,
 		      unsigned flags)
 {
-	static const struct making whiteout = {.mode = S_IFCHR};
 	uint64_t id;
 	int result = put_name(fs, renaming->to, new_name, atomic_load(&renaming->moved->node->id));
 
@@ -387,7 +387,7 @@ static int move_names(struct fs *fs, struct renaming *renaming, const char *name
 		return put_name(fs, renaming->from, name, atomic_load(&renaming->other->node->id));
 	if (!(flags & RENAME_WHITEOUT))
 		return drop_name(fs, renaming->from, name);
-	result = insert(fs, renaming->from, &whiteout, true, &id);
+	result = insert(fs, renaming->from, renaming->whiteout, true, &id);
 	return result < 0 ? result : put_name(fs, renaming->from, name, id);
 }
 
@@ -423,9 +423,9 @@ static int rename_inode(struct fs *fs, struct inode *moved, struct inode *direct
 }
 
 int layer_rename(struct fs *fs, struct inode *directory, const char *name, struct inode *new_directory,
-		 const char *new_name, unsigned flags)
+		 const char *new_name, unsigned flags, const struct making *whiteout)
 {
-	struct renaming renaming = {0};
+	struct renaming renaming = {.whiteout = whiteout};
 	struct found source, target;
 	int result;
 

@@ -53,12 +53,13 @@ int layer_remove(struct fs *fs, struct inode *directory, const char *name, bool 
 
 /**
  * layer_rename() - rename(2)
- * @flags: of renameat2(2)
+ * @flags:    of renameat2(2)
+ * @whiteout: what RENAME_WHITEOUT leaves under the old name
  *
  * Return: 0, -ENOENT, -EEXIST, -ENOTEMPTY, -EISDIR, -ENOTDIR, -EBUSY, or -EINVAL for flags unknown.
  */
 int layer_rename(struct fs *fs, struct inode *directory, const char *name, struct inode *new_directory,
-		 const char *new_name, unsigned flags);
+		 const char *new_name, unsigned flags, const struct making *whiteout);
 
 /* A name of a listing; borrowed for the call. A call that returns other than 0 ends the listing. */
 typedef int layer_list_call(void *context, const char *name, uint64_t ino, mode_t type);

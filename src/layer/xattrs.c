@@ -161,7 +161,7 @@ static int own_xattrs(struct fs *fs, struct tx_node *taken)
 	length = result < 0 ? 0 : backing_list(link.path, &list);
 	if (length < 0 && length != -EACCES)
 		return (int)length;
-	for (ssize_t at = 0; at < length; at += (ssize_t)strlen(list + at) + 1) {
+	for (ssize_t at = 0; list != NULL && at < length; at += (ssize_t)strlen(list + at) + 1) {
 		CLEANUP(free_pointer) void *value = NULL;
 		ssize_t size = backing_get(link.path, list + at, &value);
 
@@ -264,8 +264,12 @@ static int set_acl(struct fs *fs, struct tx_node *taken, const char *name, const
 {
 	uint64_t id = atomic_load(&taken->node->id);
 	bool access = strcmp(name, ACL_ACCESS) == 0;
+	/* In a request the value stands wherever the name ends; an ACL's entries are aligned. */
+	CLEANUP(free_pointer) char *acl = value == NULL ? NULL : copy_text(value, size);
 	mode_t mode;
 
+	if (value != NULL && acl == NULL)
+		return -ENOMEM;
 	if (S_ISLNK(taken->inode->type))
 		return -EOPNOTSUPP;
 	if (!access && !S_ISDIR(taken->inode->type))
@@ -273,11 +277,11 @@ static int set_acl(struct fs *fs, struct tx_node *taken, const char *name, const
 	/* One without entries takes it away, as the kernel has it. */
 	if (value == NULL || size <= 4)
 		return db_xattr_delete(fs->layer->db, id, name);
-	if (!acl_is_valid(value, size))
+	if (!acl_is_valid(acl, size))
 		return -EINVAL;
 	if (!access)
 		return db_xattr_put(fs->layer->db, id, name, value, size);
-	if (acl_mode(value, size, taken->stx.stx_mode, &mode))
+	if (acl_mode(acl, size, taken->stx.stx_mode, &mode))
 		value = NULL;
 	if (kill_setgid)
 		mode &= ~(mode_t)S_ISGID;

@@ -8,6 +8,7 @@
 
 #include "mapping/guard.h"
 #include "mapping/paging.h"
+#include "mapping/residency.h"
 #include "mapping/windows.h"
 
 /* Newer than some libc headers; the kernel says EINVAL where it does not know them either. */
@@ -26,7 +27,8 @@
 #define STEP ((uint64_t)16 << 20)
 /* Of one MADV_WILLNEED the kernel reads no more than its read-ahead or the device's largest request. */
 #define READ_AHEAD ((uint64_t)128 << 10)
-#define RESIDENT_PAGES ((size_t)4096)
+/* Runs of cached pages asked for at once. */
+#define RUNS_MAX 64
 
 static const struct {
 	const char *name;
@@ -113,14 +115,28 @@ int advice_wants_huge(const struct mapping *mapping)
 	return paging != NULL && paging->huge_pages ? 1 : -1;
 }
 
+uint64_t past_hole(int fd, uint64_t at, uint64_t end)
+{
+	uint64_t data = at < end ? page_round_down(data_after(fd, at, end)) : end;
+
+	return data > at && data - at > LONG_HOLE ? data : MIN(at, end);
+}
+
 int read_ahead(int fd, uint64_t offset, uint64_t length, const struct mapping_stop *stop)
 {
-	for (uint64_t done = 0; done < length; done += READ_AHEAD) {
-		if (done % STEP == 0 && stop_asked(stop))
-			return -EINTR;
+	uint64_t end = offset + length, look = offset;
+
+	for (uint64_t at = offset; at < end; at += READ_AHEAD) {
+		if (at >= look) {
+			if (stop_asked(stop))
+				return -EINTR;
+			at = past_hole(fd, at, end);
+			look = at + STEP;
+		}
 		/* What madvise(MADV_WILLNEED) of a file mapping does, without a mapping. */
-		(void)posix_fadvise(fd, (off_t)(offset + done), (off_t)MIN(READ_AHEAD, length - done),
-				    POSIX_FADV_WILLNEED);
+		if (at < end)
+			(void)posix_fadvise(fd, (off_t)at, (off_t)MIN(READ_AHEAD, end - at),
+					    POSIX_FADV_WILLNEED);
 	}
 	return 0;
 }
@@ -156,28 +172,34 @@ int populate(unsigned char *bytes, size_t length, const struct mapping_stop *sto
 	return 0;
 }
 
-/* The kernel finds the pages to make cold or to reclaim by what is mapped: map what is in memory. */
-static void map_resident(unsigned char *bytes, size_t length)
+/*
+ * The kernel finds the pages to make cold or to reclaim by what is mapped: map what is in memory. Where it does
+ * not tell what that is, only what is mapped already goes.
+ */
+static void map_resident(int fd, uint64_t offset, unsigned char *bytes, size_t length)
 {
-	unsigned char pages[RESIDENT_PAGES];
+	struct extent runs[RUNS_MAX];
+	uint64_t at = offset, end = offset + length;
+	size_t count;
 
-	for (size_t at = 0; at < length; at += RESIDENT_PAGES * page_size()) {
-		size_t step = MIN(length - at, RESIDENT_PAGES * page_size());
+	while (at < end && residency_runs(fd, at, end - at, NULL, runs, RUNS_MAX, &count, &at) == 0) {
+		for (size_t i = 0; i < count; i++) {
+			uint64_t stop = MIN(runs[i].end, end);
 
-		if (mincore(bytes + at, step, pages) < 0)
-			return;
-		for (size_t i = 0; i * page_size() < step; i++) {
-			if ((pages[i] & 1) && touch_pages(bytes + at + i * page_size(), 1) < 0)
+			if (touch_pages(bytes + (runs[i].start - offset), (size_t)(stop - runs[i].start)) < 0)
 				return;
 		}
 	}
 }
 
-static int advise_bytes(unsigned char *bytes, size_t length, enum advice advice,
-			const struct mapping_stop *stop)
+/* @pin has bytes of the file from @offset on, which begins a page. */
+static int advise_pinned(const struct window_pin *pin, int fd, uint64_t offset, enum advice advice,
+			 const struct mapping_stop *stop)
 {
+	size_t length = (size_t)page_round_up(pin->length);
+
 	if (advice == ADVICE_POPULATE_READ)
-		return populate(bytes, length, stop);
+		return populate(pin->bytes, length, stop);
 	for (size_t done = 0; done < length; done += STEP) {
 		size_t step = rows[advice].divides ? length : MIN((size_t)STEP, length - done);
 		int result;
@@ -185,8 +207,8 @@ static int advise_bytes(unsigned char *bytes, size_t length, enum advice advice,
 		if (stop_asked(stop))
 			return -EINTR;
 		if (advice == ADVICE_COLD || advice == ADVICE_PAGEOUT)
-			map_resident(bytes + done, step);
-		result = advice_give(bytes + done, step, advice);
+			map_resident(fd, offset + done, pin->bytes + done, step);
+		result = advice_give(pin->bytes + done, step, advice);
 		if (result < 0 || step == length)
 			return result;
 	}
@@ -220,7 +242,7 @@ int mapping_advise_range(struct mapping *mapping, const struct window_source *so
 		result = mapping_pin(mapping, &quiet, at, (size_t)MIN(end - at, SIZE_MAX / 2), &pin);
 		if (result < 0)
 			return result;
-		result = advise_bytes(pin.bytes, (size_t)page_round_up(pin.length), advice, stop);
+		result = advise_pinned(&pin, source->fd, at, advice, stop);
 		at += pin.length;
 		window_unpin(&pin);
 	}

@@ -128,19 +128,20 @@ static void pin_bytes(struct window *window, const struct window_source *source,
 static void window_span(const struct window_cache *cache, const struct window_source *source, uint64_t offset,
 			uint64_t *ret_start, uint64_t *ret_length)
 {
-	uint64_t end = page_round_up(MAX(source->size, offset + 1));
+	uint64_t unit = cache->unit, end = (MAX(source->size, offset + 1) + unit - 1) & ~(unit - 1);
+	bool growing = source->growing && unit == page_size();
 
 	if (cache->window_size == UINT64_MAX) {
 		*ret_start = 0;
 		*ret_length = end;
 		/* Room to grow into: an eighth, at least a mebibyte, so that remaps stay rare. */
-		if (source->growing)
+		if (growing)
 			*ret_length = page_round_up(end + MAX(end / 8, UINT64_C(1) << 20));
 		return;
 	}
 	*ret_start = offset - offset % cache->window_size;
 	*ret_length = cache->window_size;
-	if (!source->growing && end < *ret_start + cache->window_size)
+	if (!growing && end < *ret_start + cache->window_size)
 		*ret_length = end - *ret_start;
 }
 
@@ -243,36 +244,6 @@ static int table_insert_locked(struct mapping *mapping, struct window *window, u
 }
 
 /*
- * mmap(2) where an address and the offset that it shows lie alike in their huge pages: otherwise no entry of
- * the page tables can map a whole one.
- */
-static void *map_aligned(const struct window_source *source, uint64_t start, size_t length, int protection,
-			 int flags, size_t huge)
-{
-	unsigned char *reserved, *bytes;
-	void *mapped;
-	size_t before;
-
-	reserved = mmap(NULL, length + huge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (reserved == MAP_FAILED)
-		return mmap(NULL, length, protection, flags, source->fd, (off_t)start);
-	before = (size_t)((start - (uintptr_t)reserved) & (huge - 1));
-	bytes = reserved + before;
-	mapped = mmap(bytes, length, protection, flags | MAP_FIXED, source->fd, (off_t)start);
-	if (mapped == MAP_FAILED) {
-		int error = errno;
-
-		munmap(reserved, length + huge);
-		errno = error;
-		return MAP_FAILED;
-	}
-	if (before > 0)
-		munmap(reserved, before);
-	munmap(bytes + length, huge - before);
-	return mapped;
-}
-
-/*
  * mmap(2) of a reserved window, and once more for each window that can be let go when there is no room, and
  * without MAP_SYNC where that is refused.
  */
@@ -280,14 +251,12 @@ static int map_bytes(struct window *window, const struct window_source *source, 
 		     size_t huge, struct paging_refusal *ret_refusal)
 {
 	struct window_cache *cache = window->cache;
-	int protection = PROT_READ | (source->store ? PROT_WRITE : 0);
 	int flags = source->direct && guard_can_persist() ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
 
 	if (source->direct && flags == MAP_SHARED)
 		*ret_refusal = (struct paging_refusal){EOPNOTSUPP, CALL_MMAP};
 	for (;;) {
-		void *bytes = huge > 0 ? map_aligned(source, start, length, protection, flags, huge)
-				       : mmap(NULL, length, protection, flags, source->fd, (off_t)start);
+		void *bytes = window_mmap(cache, source, start, length, flags, huge);
 		int error = errno;
 
 		if (bytes != MAP_FAILED) {

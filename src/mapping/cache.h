@@ -80,10 +80,11 @@ enum window_counter { WINDOW_HITS, WINDOW_MISSES, WINDOW_EVICTIONS, WINDOW_COUNT
 
 struct window_cache {
 	/* constant after window_cache_init() */
-	uint64_t window_size;	   /* bytes, or UINT64_MAX to map each file whole */
-	uint64_t max_mapped;	   /* bytes of address space; 0 for no limit */
-	size_t max_windows;	   /* half of vm.max_map_count */
-	size_t huge_size;	   /* bytes of a huge page; 0 where there are none */
+	uint64_t window_size; /* bytes, or UINT64_MAX to map each file whole */
+	uint64_t max_mapped;  /* bytes of address space; 0 for no limit */
+	size_t max_windows;   /* half of vm.max_map_count */
+	size_t huge_size;     /* bytes of a huge page; 0 where there are none */
+	uint64_t unit;	      /* mappings begin and end at multiples of it; see window_cache_set_unit() */
 	struct window_hooks hooks; /* each NULL where nobody wants to know; set before the first mapping */
 
 	pthread_mutex_t lock;
@@ -146,6 +147,18 @@ struct window_pin {
  */
 int window_cache_init(struct window_cache *cache, uint64_t window_size, uint64_t max_mapped);
 
+/**
+ * window_cache_set_unit() - the files are on hugetlbfs, whose pages are @unit bytes each
+ * @unit: a power of two above the page size
+ *
+ * Windows then begin and end with such pages, the window size being rounded up, and never reach past the
+ * file's end, since a mapping that can be written would move that there. They reserve no pages: a store
+ * into a hole fails when there is none left.
+ *
+ * Before the first mapping.
+ */
+void window_cache_set_unit(struct window_cache *cache, uint64_t unit);
+
 /** window_cache_fini() - release everything; every mapping is finished, nothing is pinned */
 void window_cache_fini(struct window_cache *cache);
 
@@ -194,14 +207,5 @@ void mapping_resized(struct mapping *mapping, uint64_t size);
  * Locks: mapping->lock.
  */
 void mapping_usage(struct mapping *mapping, size_t *ret_windows, uint64_t *ret_inside);
-
-/**
- * mapping_resident() - bytes of the file's windows that are in memory
- * @size: of the file; bytes past it do not count
- *
- * Locks:  none across mincore(2); each window is pinned meanwhile.
- * Return: bytes, rounded to pages. See: mincore(2)
- */
-uint64_t mapping_resident(struct mapping *mapping, uint64_t size);
 
 #endif

@@ -12,9 +12,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "mapping/guard.h"
 #include "mapping/lock.h"
+#include "mapping/residency.h"
 #include "mapping/windows.h"
 
 /* What is read at a time, and how far the reading runs ahead of the waiting. */
@@ -96,23 +98,30 @@ static size_t inside_pages(const struct window *window)
 	return (size_t)page_round_up(atomic_load_explicit(&window->inside, memory_order_relaxed));
 }
 
-static int preload_range(struct mapping *mapping, const struct window_source *source, uint64_t offset,
-			 uint64_t length, bool ahead, const struct mapping_stop *stop)
+/* Reads ahead from where that has come to. */
+static int read_on(int fd, uint64_t *ahead, uint64_t until, const struct mapping_stop *stop)
+{
+	uint64_t from = *ahead;
+
+	if (until <= from)
+		return 0;
+	*ahead = until;
+	return read_ahead(fd, from, until - from, stop);
+}
+
+int mapping_preload(struct mapping *mapping, const struct window_source *source, uint64_t offset,
+		    uint64_t length, const struct mapping_stop *stop)
 {
 	struct window_source quiet = *source;
-	uint64_t at = page_round_down(offset), end = MIN(offset + length, source->size);
+	uint64_t at = page_round_down(offset), end = MIN(offset + length, source->size), ahead = at;
 	int result = 0;
 
 	quiet.quiet = true;
-	if (ahead && at < end)
-		result = read_ahead(source->fd, at, MIN(end - at, PRELOAD_AHEAD), stop);
-	while (at < end && result == 0) {
+	while (result == 0 && (at = past_hole(source->fd, at, end)) < end) {
 		struct window_pin pin = {0};
 
 		/* The kernel reads the next part while this one is waited for. */
-		if (ahead && at + PRELOAD_AHEAD < end)
-			result = read_ahead(source->fd, at + PRELOAD_AHEAD,
-					    MIN(end - at - PRELOAD_AHEAD, PRELOAD_STEP), stop);
+		result = read_on(source->fd, &ahead, MIN(at + PRELOAD_AHEAD, end), stop);
 		if (result == 0)
 			result = mapping_pin(mapping, &quiet, at, (size_t)MIN(end - at, PRELOAD_STEP), &pin);
 		if (result == 0)
@@ -123,10 +132,26 @@ static int preload_range(struct mapping *mapping, const struct window_source *so
 	return result;
 }
 
-int mapping_preload(struct mapping *mapping, const struct window_source *source, uint64_t offset,
-		    uint64_t length, const struct mapping_stop *stop)
+int file_preload(int fd, uint64_t offset, uint64_t length, const struct mapping_stop *stop)
 {
-	return preload_range(mapping, source, offset, length, true, stop);
+	uint64_t at = page_round_down(offset), end = page_round_up(offset + length), ahead = at;
+	int result = 0;
+
+	while (result == 0 && (at = past_hole(fd, at, end)) < end) {
+		size_t step = (size_t)MIN(end - at, PRELOAD_STEP);
+		void *bytes;
+
+		result = read_on(fd, &ahead, MIN(at + PRELOAD_AHEAD, end), stop);
+		if (result < 0)
+			break;
+		bytes = mmap(NULL, step, PROT_READ, MAP_SHARED, fd, (off_t)at);
+		if (bytes == MAP_FAILED)
+			return -errno;
+		result = populate(bytes, step, stop);
+		munmap(bytes, step);
+		at += step;
+	}
+	return result;
 }
 
 void paging_settle(struct mapping *mapping, const struct window_source *source, struct window *window)
@@ -268,6 +293,33 @@ void mapping_touch(const struct window_pin *pin)
 	unsigned char byte;
 
 	(void)guarded_copy(&byte, pin->bytes, 1);
+}
+
+int mapping_resident(struct mapping *mapping, int fd, uint64_t size, uint64_t *ret_resident)
+{
+	uint64_t resident = 0;
+	size_t slot = 0;
+	int result = 0;
+
+	while (result == 0) {
+		struct residency residency = {0};
+		struct window_pin pin = {0};
+
+		pthread_mutex_lock(&mapping->lock);
+		pin.window = mapping_next_locked(mapping, &slot);
+		pthread_mutex_unlock(&mapping->lock);
+		if (pin.window == NULL)
+			break;
+		if (size > pin.window->offset)
+			result = residency_count(fd, pin.window->offset,
+						 MIN(size - pin.window->offset, pin.window->length),
+						 &residency);
+		resident += residency.cached;
+		window_unpin(&pin);
+	}
+	if (result == 0)
+		*ret_resident = resident;
+	return result;
 }
 
 /* Adds what one block of smaps says is mapped by huge pages. */

@@ -55,6 +55,14 @@ int mapping_work(struct mapping *mapping, const struct window_source *source,
 int mapping_preload(struct mapping *mapping, const struct window_source *source, uint64_t offset,
 		    uint64_t length, const struct mapping_stop *stop);
 
+/**
+ * file_preload() - mapping_preload() of a file without windows
+ * @fd: open for reading; borrowed
+ *
+ * Return: 0, -EINTR when stopped, -EFAULT where a page cannot appear, or -errno of mmap(2).
+ */
+int file_preload(int fd, uint64_t offset, uint64_t length, const struct mapping_stop *stop);
+
 /** mapping_touch() - have the first pinned page mapped, as reading it would; a fault is nobody's business */
 void mapping_touch(const struct window_pin *pin);
 
@@ -70,6 +78,16 @@ void mapping_touch(const struct window_pin *pin);
  * Return: how many windows something was done to.
  */
 size_t window_cache_idle(struct window_cache *cache, uint64_t now_ms, int *ret_refused);
+
+/**
+ * mapping_resident() - bytes of the file's windows that are in memory
+ * @fd:   the file, open for reading; borrowed
+ * @size: of the file; bytes past it do not count
+ *
+ * Locks:  mapping->lock, for a moment; each window is pinned while the kernel is asked.
+ * Return: 0 with bytes rounded to pages, or as residency_count().
+ */
+int mapping_resident(struct mapping *mapping, int fd, uint64_t size, uint64_t *ret_resident);
 
 /**
  * mapping_huge_bytes() - bytes of the file's windows that are mapped by huge pages

@@ -2,15 +2,18 @@
 #include "mapping/residency.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
-#include "util.h"
+#include "mapping/windows.h"
 
 /* Newer than the C library's headers; the number is the same on every architecture. */
 #ifndef SYS_cachestat
@@ -67,12 +70,22 @@ static int ask_mincore(int fd, uint64_t offset, size_t pages, unsigned char *ret
 	return result;
 }
 
+uint64_t data_after(int fd, uint64_t at, uint64_t end)
+{
+	off_t data = lseek(fd, (off_t)at, SEEK_DATA);
+
+	if (data < 0)
+		return errno == ENXIO ? end : at;
+	return MIN((uint64_t)data, end);
+}
+
 static int count_by_mincore(int fd, uint64_t offset, uint64_t length, struct residency *ret_residency)
 {
 	unsigned char vector[CHUNK_PAGES];
 	uint64_t end = page_round_up(offset + length);
 
-	while (offset < end) {
+	/* mincore(2) looks for each page: a hole of a petabyte is passed over, with what is cached in it. */
+	while ((offset = page_round_down(data_after(fd, offset, end))) < end) {
 		size_t pages = (size_t)MIN((end - offset) / page_size(), CHUNK_PAGES);
 		int result = ask_mincore(fd, offset, pages, vector);
 
@@ -82,6 +95,27 @@ static int count_by_mincore(int fd, uint64_t offset, uint64_t length, struct res
 			ret_residency->cached += vector[i] * page_size();
 		offset += pages * page_size();
 	}
+	return 0;
+}
+
+/* What hugetlbfs has allocated is in memory and stays there; of a file with holes nobody tells which part. */
+static int count_huge_pages(int fd, uint64_t offset, uint64_t length, struct residency *ret_residency)
+{
+	struct statfs fs;
+	struct stat info;
+
+	if (fstatfs(fd, &fs) < 0 || fstat(fd, &info) < 0)
+		return -errno;
+	if (fs.f_type != HUGETLBFS_MAGIC)
+		return -EOPNOTSUPP;
+	if (info.st_blocks == 0 || (offset == 0 && length >= (uint64_t)info.st_size)) {
+		ret_residency->cached = (uint64_t)info.st_blocks * 512;
+		return 0;
+	}
+	if ((uint64_t)info.st_blocks * 512 < (uint64_t)info.st_size)
+		return -EOPNOTSUPP;
+	length = MIN(length, (uint64_t)info.st_size - MIN(offset, (uint64_t)info.st_size));
+	ret_residency->cached = page_round_up(length);
 	return 0;
 }
 
@@ -101,6 +135,8 @@ int residency_count(int fd, uint64_t offset, uint64_t length, struct residency *
 						       pages.writeback * page_size()};
 		else if (result == -ENOSYS)
 			result = count_by_mincore(fd, start, length, &residency);
+		else if (result == -EOPNOTSUPP)
+			result = count_huge_pages(fd, start, length, &residency);
 	}
 	if (result == 0)
 		*ret_residency = residency;
@@ -126,17 +162,45 @@ static int pages_by_cachestat(int fd, uint64_t offset, size_t pages, unsigned ch
 				  ret_vector + pages / 2);
 }
 
-int residency_runs(int fd, uint64_t offset, uint64_t length, struct extent *runs, size_t max,
-		   size_t *ret_count, uint64_t *ret_next)
+/* Moves *@at to where a chunk begins that has cached pages, or to @end. What is empty is found by longer looks. */
+static int skip_uncached(int fd, uint64_t *at, uint64_t end, const struct mapping_stop *stop)
+{
+	const uint64_t chunk = CHUNK_PAGES * page_size();
+
+	for (uint64_t step = chunk; *at < end;) {
+		uint64_t length = MIN(step, end - *at);
+		struct cachestat found;
+		int result = stop_asked(stop) ? -EINTR : ask_cachestat(fd, *at, length, &found);
+
+		if (result == -ENOSYS)
+			*at = page_round_down(data_after(fd, *at, end));
+		if (result < 0)
+			return result == -ENOSYS ? 0 : result;
+		if (found.cached > 0 && length <= chunk)
+			return 0;
+		if (found.cached > 0) {
+			step = MAX(page_round_down(length / 2), chunk);
+			continue;
+		}
+		*at += length;
+		step = 2 * length;
+	}
+	return 0;
+}
+
+int residency_runs(int fd, uint64_t offset, uint64_t length, const struct mapping_stop *stop,
+		   struct extent *runs, size_t max, size_t *ret_count, uint64_t *ret_next)
 {
 	unsigned char vector[CHUNK_PAGES];
 	uint64_t at = page_round_down(offset), end = page_round_up(offset + length);
 	size_t count = 0;
 
 	while (at < end) {
+		int result = skip_uncached(fd, &at, end, stop);
 		size_t pages = (size_t)MIN((end - at) / page_size(), CHUNK_PAGES);
-		int result = pages_by_cachestat(fd, at, pages, vector);
 
+		if (result == 0 && pages > 0)
+			result = pages_by_cachestat(fd, at, pages, vector);
 		if (result == -ENOSYS)
 			result = ask_mincore(fd, at, pages, vector);
 		if (result < 0)
@@ -159,4 +223,13 @@ int residency_runs(int fd, uint64_t offset, uint64_t length, struct extent *runs
 	*ret_count = count;
 	*ret_next = end;
 	return 0;
+}
+
+void residency_drop(int fd, uint64_t offset, uint64_t length)
+{
+	uint64_t start = page_round_down(offset);
+
+	/* What stays is told by residency_count(). */
+	(void)posix_fadvise(fd, (off_t)start, (off_t)(page_round_up(offset + length) - start),
+			    POSIX_FADV_DONTNEED);
 }

@@ -11,7 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mapping/dirty.h"
+#include "mapping/cache.h"
+
+/* Holes longer than this are not preloaded: those of a disk image would fill the memory with zeros. */
+#define LONG_HOLE (UINT64_C(64) << 20)
 
 /* Bytes, in whole pages. */
 struct residency {
@@ -28,7 +31,7 @@ struct residency {
  *
  * Return: 0, or
  *   -EPERM       the kernel does not tell this process, which neither owns the file nor may write it
- *   -EOPNOTSUPP  this file system has no answer (hugetlbfs)
+ *   -EOPNOTSUPP  this file system has no answer (hugetlbfs, of a part of a file with holes)
  *   -errno of mmap(2) or mincore(2)
  *
  * See: cachestat(2), mincore(2)
@@ -37,13 +40,18 @@ int residency_count(int fd, uint64_t offset, uint64_t length, struct residency *
 
 /**
  * residency_runs() - the runs of cached pages of a range, in ascending order
+ * @length:    @offset + @length does not exceed INT64_MAX, less a page
+ * @stop:      asked again and again; may be NULL
  * @runs:      room for @max extents
  * @ret_count: how many were found
  * @ret_next:  the end of the range, or where to go on when @runs was full
  *
- * Return: as residency_count().
+ * Return: as residency_count(), or -EINTR when stopped.
  */
-int residency_runs(int fd, uint64_t offset, uint64_t length, struct extent *runs, size_t max,
-		   size_t *ret_count, uint64_t *ret_next);
+int residency_runs(int fd, uint64_t offset, uint64_t length, const struct mapping_stop *stop,
+		   struct extent *runs, size_t max, size_t *ret_count, uint64_t *ret_next);
+
+/** residency_drop() - have the kernel drop clean pages that nobody maps or locks, those at the edges too */
+void residency_drop(int fd, uint64_t offset, uint64_t length);
 
 #endif

@@ -52,11 +52,21 @@ int window_cache_init(struct window_cache *cache, uint64_t window_size, uint64_t
 {
 	memset(cache, 0, sizeof(*cache));
 	cache->huge_size = huge_page_size();
+	cache->unit = page_size();
 	cache->window_size = window_size;
 	cache->max_mapped = max_mapped;
 	cache->max_windows = window_limit();
 	cache->lru.lru_next = cache->lru.lru_previous = &cache->lru;
 	return -pthread_mutex_init(&cache->lock, NULL);
+}
+
+void window_cache_set_unit(struct window_cache *cache, uint64_t unit)
+{
+	cache->unit = unit;
+	/* The kernel aligns these mappings by itself. */
+	cache->huge_size = 0;
+	if (cache->window_size != UINT64_MAX)
+		cache->window_size = (cache->window_size + unit - 1) / unit * unit;
 }
 
 void window_cache_fini(struct window_cache *cache)

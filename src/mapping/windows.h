@@ -26,6 +26,16 @@ int window_reserve(struct window_cache *cache, size_t length, struct window **re
 /** window_unreserve() - give back what window_reserve() returned. Locks: cache->lock. */
 void window_unreserve(struct window_cache *cache, size_t length, struct window *window);
 
+/**
+ * window_mmap() - mmap(2) for a window
+ * @flags: MAP_SHARED, or MAP_SHARED_VALIDATE with MAP_SYNC
+ * @huge:  size of a huge page to align for; 0 for none
+ *
+ * Return: as mmap(2), with errno.
+ */
+void *window_mmap(const struct window_cache *cache, const struct window_source *source, uint64_t start,
+		  size_t length, int flags, size_t huge);
+
 /** window_publish() - from here on the window lives, with one pin for the caller. Locks: cache->lock. */
 void window_publish(struct window *window, struct mapping *owner, uint64_t index);
 
@@ -96,6 +106,12 @@ void locks_clear_locked(struct mapping *mapping);
  * Return: 0, -EINTR when stopped, or -EFAULT where a page cannot appear.
  */
 int populate(unsigned char *bytes, size_t length, const struct mapping_stop *stop);
+
+/** data_after() - where the file has data from @at on; @at itself where nobody knows of holes, @end at most */
+uint64_t data_after(int fd, uint64_t at, uint64_t end);
+
+/** past_hole() - as data_after(), of holes that are too long to be read; else @at, or @end if that is less */
+uint64_t past_hole(int fd, uint64_t at, uint64_t end);
 
 /** read_ahead() - have the kernel begin to read; returns when it has, or when stopped: then -EINTR */
 int read_ahead(int fd, uint64_t offset, uint64_t length, const struct mapping_stop *stop);

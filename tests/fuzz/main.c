@@ -8,10 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "fuzz.h"
 
 #define INPUT_MAX 4096
+#define HANG_S 20 /* so long no input may take; SIGALRM then ends the program */
 #define CORPUS_MAX 4096
 
 struct input {
@@ -104,6 +106,7 @@ static void run(const struct input *input)
 	if (copy == NULL)
 		abort();
 	memcpy(copy, input->bytes, input->size);
+	alarm(HANG_S);
 	LLVMFuzzerTestOneInput(copy, input->size);
 	free(copy);
 }

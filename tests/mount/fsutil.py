@@ -38,7 +38,7 @@ AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
 AT_SYMLINK_FOLLOW = 0x400
 AT_EMPTY_PATH = 0x1000
-RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_COLLAPSE = 0x01, 0x02, 0x08
 FALLOC_ZERO_RANGE, FALLOC_INSERT, FALLOC_UNSHARE = 0x10, 0x20, 0x40
 UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
@@ -168,6 +168,21 @@ def write_file(path, data, mode=0o644):
 def read_file(path):
     with open(path, "rb") as file:
         return file.read()
+
+
+def resident_pages(path):
+    """For each page of a file whether it is in memory, 1 or 0, by mincore(2)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    size = os.stat(path).st_size
+    vector = (ctypes.c_ubyte * ((size + PAGE - 1) // PAGE))()
+    fd = os.open(path, os.O_RDONLY)
+    address = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
+    os.close(fd)
+    _checked(libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), vector), path)
+    libc.munmap(ctypes.c_void_p(address), ctypes.c_size_t(size))
+    return [page & 1 for page in vector]
 
 
 def as_user(uid, function, *args, gid=None, groups=(), umask=0o022):

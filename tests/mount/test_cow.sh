@@ -255,6 +255,36 @@ equal(len(lasting), 3000)
 equal(len(set(lasting)), 3000)
 PY
 
+check 'a directory may be read from any offset, and shows nothing but its names' py <<'PY'
+fd = os.open(MNT + "/dir", os.O_RDONLY | os.O_DIRECTORY)
+names = set(os.listdir(MNT + "/dir")) | {".", ".."}
+equal(len(names) > 2, True)
+for offset in [*range(600), 4095, 4096, 1 << 20, (1 << 63) - 1]:
+    os.lseek(fd, offset, os.SEEK_SET)
+    with os.scandir(fd) as entries:
+        equal({entry.name for entry in entries} <= names, True, "offset %d" % offset)
+os.lseek(fd, 0, os.SEEK_SET)
+equal(set(os.listdir(fd)) | {".", ".."}, names)
+PY
+
+check 'what a renaming leaves as a whiteout is of the caller, and an ACL may follow any name' py <<'PY'
+os.mkdir(MNT + "/shared/open")
+os.chown(MNT + "/shared/open", 4711, -1)
+write_file(MNT + "/shared/open/old", b"")
+def move():
+    renameat2(MNT + "/shared/open/old", MNT + "/shared/open/new", RENAME_WHITEOUT)
+os.seteuid(4711)
+try:
+    move()
+finally:
+    os.seteuid(0)
+info = os.stat(MNT + "/shared/open/old")
+equal((oct(info.st_mode), info.st_rdev, info.st_uid), ("0o20000", 0, 4711))
+acl = os.getxattr(MNT + "/shared", "system.posix_acl_default")
+os.setxattr(MNT + "/shared/open", "system.posix_acl_default", acl)
+equal(os.getxattr(MNT + "/shared/open", "system.posix_acl_default"), acl)
+PY
+
 check 'git works, and commits the tree' bash -ec '
 	cd "$MNT/empty" && git init -q work && cd work && git config user.email a@b && git config user.name a
 	cp ../../numbers . && git add . && git commit -qm one && seq 50 >>numbers && git commit -qam two

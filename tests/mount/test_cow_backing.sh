@@ -136,6 +136,20 @@ PY
 	drop_image
 fi
 
+if image tmpfs 64M; then
+	use_image_as_backing
+	truncate -s 32M "$BACKING/sparse"
+	start_mount_at "$BACKING" "$(mktemp -d "$WORK/mnt.XXXXXX")" mode=cow
+	check 'what is read between private pages leaves the holes of a tmpfs holes' py <<'PY'
+with open(MNT + "/sparse", "r+b") as file:
+    file.write(b"x")
+equal(read_file(MNT + "/sparse"), b"x" + bytes((32 << 20) - 1))
+equal(os.stat(BACKING + "/sparse").st_blocks, 0)
+PY
+	stop_mount
+	drop_image
+fi
+
 new_backing
 check 'a file system mounted below BACKING is part of the tree, and is not written either' bash -ec '
 	mkdir "$NATIVE/tree" "$NATIVE/tree/sub" "$NATIVE/view"

@@ -198,6 +198,10 @@ for bad in ("", "0", "0:4096", "0:100:1", "0:4096:513", "0:0:1", "-1:4096:1", "9
 for bad in ("", "0", "x:1", "1:-1", "9223372036854775807:2"):
     equal(run(MNT + "/file", "runs", bad)[0], EINVAL, bad)
 equal(run(MNT, "nonsense", "")[0], EOPNOTSUPP)
+# As far as files can reach is answered at once, and a refusal is one line.
+equal(json.loads(run(MNT + "/file", "runs", "0:9223372036854775807")[1])["runs"], [[0, MIB]])
+status, text = run(MNT + "/file", "runs", "a\nb\x1bc")
+equal((status, "'a?b?c'" in text), (EINVAL, True), text)
 PY
 
 check 'a descriptor for writing only, and a message that makes no sense, are refused' py <<'PY'
@@ -238,20 +242,6 @@ check 'ordinary users see their own files only, and none that they may not read'
 # --- map --------------------------------------------------------------------------------------------
 
 check 'map says what mincore says of the file in BACKING, page by page' py <<'PY'
-def resident_pages(path):
-    fd = os.open(path, os.O_RDONLY)
-    size = os.fstat(fd).st_size
-    pages = (size + PAGE - 1) // PAGE
-    vector = (ctypes.c_ubyte * pages)()
-    address = fsutil_libc().mmap(None, ctypes.c_size_t(size), 1, 1, fd, ctypes.c_long(0))
-    assert fsutil_libc().mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), vector) == 0
-    fsutil_libc().munmap(ctypes.c_void_p(address), ctypes.c_size_t(size))
-    os.close(fd)
-    return [v & 1 for v in vector]
-def fsutil_libc():
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    return libc
 with open(BACKING + "/cold", "wb") as f:
     f.write(os.urandom(256 * PAGE))
 fd = os.open(BACKING + "/cold", os.O_RDONLY)
@@ -270,6 +260,62 @@ equal(seen["locked"], 0)
 equal(sum(pages) < 256, True, "something is not resident")
 os.close(fd)
 PY
+
+# Ranges that are resident and ranges that are not, some pages of the latter locked; after the check before.
+if command -v vmtouch >/dev/null; then
+	check 'map, stats and explain agree with vmtouch and /proc on the same file' py <<'PY'
+import re
+def smaps(path):
+    """Rss and Locked of the daemon's mappings of a file, in bytes."""
+    rss = locked = 0
+    here = False
+    for line in open("/proc/%s/smaps" % os.environ["DAEMON"]):
+        words = line.split()
+        if not words[0].endswith(":"):
+            here = len(words) > 5 and words[5] == path
+        elif here and words[0] in ("Rss:", "Locked:"):
+            rss += int(words[1]) * 1024 * (words[0] == "Rss:")
+            locked += int(words[1]) * 1024 * (words[0] == "Locked:")
+    return rss, locked
+before = statistics()["windows"]
+fd = os.open(MNT + "/cold", os.O_RDONLY)
+os.setxattr(MNT + "/cold", "user.memmapfs.advice", b"random")
+os.pread(fd, 9 * PAGE, 100 * PAGE)
+subprocess.check_call([os.environ["CTL"], "lock", MNT + "/cold"])
+os.setxattr(MNT + "/cold", "user.memmapfs.unlock", b"now:%d:%d" % (30 * PAGE, 226 * PAGE))
+os.posix_fadvise(os.open(BACKING + "/cold", os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)
+for attempt in range(2):
+    said = subprocess.check_output(["vmtouch", "-v", BACKING + "/cold"], text=True)
+    resident = int(re.search(r"Resident Pages: (\d+)/256", said).group(1))
+    seen = json.loads(subprocess.check_output([os.environ["CTL"], "map", "--json", MNT + "/cold"]))
+    told = json.loads(os.getxattr(MNT + "/cold", "user.memmapfs.file"))
+    after = statistics()["windows"]
+    equal(seen["resident"], resident * PAGE, said)
+    equal(told["resident"], resident * PAGE)
+    equal(seen["locked"], 30 * PAGE)
+    equal(told["locked"], 30 * PAGE)
+    equal(smaps(BACKING + "/cold")[1], 30 * PAGE)
+    equal(smaps(BACKING + "/cold")[0] <= resident * PAGE, True)
+    equal(after["locked"], 30 * PAGE)
+    equal(told["mapped"], 256 * PAGE)
+    # A character is some pages: O all of them, o some, blank none.
+    drawn = re.findall(r"\[([oO ]+)\] \d+/256", said)[-1]
+    each = -(-256 // len(drawn))
+    for i, character in enumerate(drawn):
+        part = [page["resident"] for page in seen["parts"][i * each:(i + 1) * each]]
+        if character == "O":
+            equal(min(part), PAGE, said)
+        if character == " ":
+            equal(max(part), 0, said)
+    # Once with some pages, once with nothing but what is locked.
+    os.close(fd)
+    os.setxattr(MNT + "/cold", "user.memmapfs.advice", b"pageout:%d:%d" % (30 * PAGE, 226 * PAGE))
+    fd = os.open(MNT + "/cold", os.O_RDONLY)
+os.setxattr(MNT + "/cold", "user.memmapfs.unlock", b"now")
+PY
+else
+	skip_check 'map, stats and explain agree with vmtouch and /proc on the same file' 'vmtouch is missing'
+fi
 
 check 'map tells dirty pages and holes' py <<'PY'
 def write():

@@ -116,6 +116,29 @@ sync_reaches_the_disk() {
 }
 check 'sync syncs a file, or the mount, at once' sync_reaches_the_disk
 
+holes_are_not_read() {
+	truncate -s 8T "$BACKING/tree/sparse"
+	printf data | dd of="$BACKING/tree/sparse" bs=1M seek=1M conv=notrunc status=none
+	timeout 10 "$CTL" preload "$MNT/tree/sparse"
+	timeout 10 "$CTL" map "$MNT/tree/sparse" | grep -q '^8.0 TiB'
+	[ "$(map_says resident "$MNT/tree/sparse")" -le $((64 << 20)) ]
+	ctl evict "$MNT/tree/sparse"
+	timeout 10 setfattr -n user.memmapfs.preload -v now "$MNT/tree/sparse"
+	[ "$(map_says resident "$MNT/tree/sparse")" -ge 4096 ]
+	[ "$(map_says resident "$MNT/tree/sparse")" -le $((64 << 20)) ]
+	rm "$BACKING/tree/sparse"
+}
+check 'preload leaves out what a sparse file has not got' holes_are_not_read
+
+names_are_shown_without_control_characters() {
+	local name=$MNT/tree/$'new\nline'
+	echo x >"$name"
+	ctl explain "$name" | head -n 1 | grep -qF 'new?line'
+	ctl map "$name" | head -n 1 | grep -qF 'new?line'
+	rm "$name"
+}
+check 'names are shown without control characters' names_are_shown_without_control_characters
+
 users_may_what_their_rights_say() {
 	chown 65534 "$BACKING/tree/below/two"
 	chmod 644 "$BACKING/tree/one" "$BACKING/tree/below/two"
@@ -163,6 +186,28 @@ else
 fi
 
 stop_mount
+
+if user_mounts_work; then
+	chmod 755 "$BACKING"
+	chmod 644 "$BACKING/tree/one"
+	user_mnt=$(mktemp -d "$WORK/mnt.XXXXXX")
+	chown 65534:65534 "$user_mnt"
+	LAUNCH=(setpriv --reuid=65534 --regid=65534 --clear-groups --)
+	ORDINARY_USER=1 start_mount_at "$BACKING" "$user_mnt" sync=periodic
+	LAUNCH=()
+
+	untold_residency_is_no_failure() {
+		cold "$BACKING/tree/one"
+		as 65534 "$CTL" preload "$MNT/tree/one"
+		py <<<'equal(set(resident_pages(BACKING + "/tree/one")), {1})'
+		as 65534 "$CTL" explain "$MNT/tree/one"
+	}
+	check 'a daemon that the kernel tells nothing of residency preloads all the same' untold_residency_is_no_failure
+	stop_mount
+else
+	skip_check 'a daemon that the kernel tells nothing of residency preloads all the same' "$USER_MOUNTS_ERROR"
+fi
+
 start_mount_at "$BACKING" "$MNT" mode=ro
 
 read_only_mounts_take_hints() {

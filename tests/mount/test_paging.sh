@@ -43,17 +43,7 @@ def make_cold(path):
 
 def resident(path):
     """Bytes of a file of BACKING that are in memory, by mincore(2)."""
-    size = os.stat(path).st_size
-    fd = os.open(path, os.O_RDONLY)
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-    address = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
-    pages = (ctypes.c_ubyte * ((size + PAGE - 1) // PAGE))()
-    equal(libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), pages), 0)
-    libc.munmap(ctypes.c_void_p(address), ctypes.c_size_t(size))
-    os.close(fd)
-    return sum(page & 1 for page in pages) * PAGE
+    return sum(resident_pages(path)) * PAGE
 
 
 def windows(path):

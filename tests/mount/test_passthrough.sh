@@ -182,9 +182,13 @@ os.write(fd, b"lazy")
 before = syncs()
 os.close(fd)
 equal(syncs() > before, True)
+def released():
+    """RELEASE comes after close has returned."""
+    return statistics()["handles"] == 0
+wait_until(10, released)
 before = syncs()
 os.close(os.open(MNT + "/lazy", os.O_RDONLY))
-time.sleep(0.2)
+wait_until(10, released)
 equal(syncs(), before, "a reader has nothing to sync")
 PY
 stop_mount

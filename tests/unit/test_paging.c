@@ -13,7 +13,7 @@
 #include "mapping/guard.h"
 #include "mapping/lock.h"
 #include "mapping/paging.h"
-#include "mapping/resident.h"
+#include "mapping/residency.h"
 
 #define PAGES 64
 
@@ -109,16 +109,16 @@ static bool has_flag(const unsigned char *address, const char *flag)
 
 static uint64_t resident(void)
 {
-	uint64_t bytes = 0;
+	struct residency residency;
 
-	ck_assert_int_eq(resident_bytes(file, 0, size, &bytes), 0);
-	return bytes;
+	ck_assert_int_eq(residency_count(file, 0, size, &residency), 0);
+	return residency.cached;
 }
 
 static void drop(void)
 {
 	mapping_drop(&mapping, false);
-	resident_drop(file, 0, size);
+	residency_drop(file, 0, size);
 }
 
 /* Each window gets the advice as it is mapped. */
@@ -247,6 +247,21 @@ START_TEST(preload_is_for_whoever_wants_the_bytes)
 }
 END_TEST
 
+/* All of a range that lies inside the file, with no window for it. */
+START_TEST(a_file_without_windows_is_preloaded)
+{
+	drop();
+	advice_give_descriptor(file, ADVICE_RANDOM);
+	ck_assert_int_eq(file_preload(file, page + 1, size / 2, NULL), 0);
+	ck_assert_uint_ge(resident(), size / 2 + page);
+	ck_assert_int_eq(file_preload(file, 0, size, NULL), 0);
+	ck_assert_uint_eq(resident(), size);
+	ck_assert_uint_eq(cache.count, 0);
+	ck_assert_int_eq(file_preload(file, 0, size + 2 * page, NULL), -EFAULT);
+	ck_assert_int_eq(file_preload(-1, 0, page, NULL), -EBADF);
+}
+END_TEST
+
 /* populate reads the window, and not the whole file. */
 START_TEST(populate_reads_the_window_that_is_mapped)
 {
@@ -298,6 +313,7 @@ START_TEST(long_work_can_be_stopped)
 	struct mapping_stop stop = {always, &asked};
 
 	ck_assert_int_eq(mapping_preload(&mapping, &now, 0, size, &stop), -EINTR);
+	ck_assert_int_eq(file_preload(file, 0, size, &stop), -EINTR);
 	ck_assert_int_gt(asked, 0);
 }
 END_TEST
@@ -509,6 +525,7 @@ int main(void)
 	tcase_add_test(tests, no_advice_loses_a_written_byte);
 	tcase_add_test(tests, names_are_found_and_destructive_ones_refused);
 	tcase_add_test(tests, preload_is_for_whoever_wants_the_bytes);
+	tcase_add_test(tests, a_file_without_windows_is_preloaded);
 	tcase_add_test(tests, populate_reads_the_window_that_is_mapped);
 	tcase_add_test(tests, async_preload_is_due_and_done_by_the_work);
 	tcase_add_test(tests, long_work_can_be_stopped);

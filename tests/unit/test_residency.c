@@ -2,15 +2,21 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "mapping/residency.h"
 #include "util.h"
 
 #define PAGES 1200
+#define CACHESTAT 451
 
 static int file = -1;
 static uint64_t page;
@@ -68,7 +74,7 @@ START_TEST(runs_are_whole_and_ascending)
 	touch(0, 1);
 	touch(500, 530);
 	touch(PAGES - 1, PAGES);
-	ck_assert_int_eq(residency_runs(file, 0, PAGES * page, runs, 8, &count, &next), 0);
+	ck_assert_int_eq(residency_runs(file, 0, PAGES * page, NULL, runs, 8, &count, &next), 0);
 	ck_assert_uint_eq(count, 3);
 	ck_assert_uint_eq(next, PAGES * page);
 	ck_assert_uint_eq(runs[0].start, 0);
@@ -90,7 +96,7 @@ START_TEST(a_full_answer_says_where_to_go_on)
 		struct extent runs[3];
 		size_t count;
 
-		ck_assert_int_eq(residency_runs(file, at, PAGES * page - at, runs, 3, &count, &at), 0);
+		ck_assert_int_eq(residency_runs(file, at, PAGES * page - at, NULL, runs, 3, &count, &at), 0);
 		for (size_t i = 0; i < count; i++) {
 			ck_assert_uint_eq(runs[i].start, seen * 2 * page);
 			ck_assert_uint_eq(runs[i].end, runs[i].start + page);
@@ -98,6 +104,79 @@ START_TEST(a_full_answer_says_where_to_go_on)
 		}
 	}
 	ck_assert_uint_eq(seen, 20);
+}
+END_TEST
+
+static bool stops_at_once(void *context)
+{
+	(void)context;
+	return true;
+}
+
+/* A hole as large as files can be is no work, at either side of the only page. */
+START_TEST(huge_holes_are_passed_over)
+{
+	const uint64_t end = INT64_MAX - page, middle = end / 2 / page;
+	struct mapping_stop stop = {.asked = stops_at_once};
+	struct extent runs[8];
+	uint64_t next;
+	size_t count;
+
+	ck_assert_int_eq(ftruncate(file, (off_t)end), 0);
+	touch(middle, middle + 1);
+	touch(3, 4);
+	ck_assert_int_eq(residency_runs(file, 0, end, NULL, runs, 8, &count, &next), 0);
+	ck_assert_uint_eq(count, 2);
+	ck_assert_uint_eq(runs[0].start, 3 * page);
+	ck_assert_uint_eq(runs[1].start, middle * page);
+	ck_assert_uint_eq(runs[1].end, (middle + 1) * page);
+	ck_assert_uint_eq(cached(0, end), 2);
+	ck_assert_int_eq(residency_runs(file, 0, end, &stop, runs, 8, &count, &next), -EINTR);
+}
+END_TEST
+
+static void forget_cachestat(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CACHESTAT, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {.len = ARRAY_LENGTH(filter), .filter = filter};
+
+	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+	ck_assert_int_eq(syscall(CACHESTAT, file, NULL, NULL, 0), -1);
+	ck_assert_int_eq(errno, ENOSYS);
+}
+
+/* The same answers on a kernel that is older than cachestat(2). */
+START_TEST(mincore_answers_where_cachestat_does_not)
+{
+	const uint64_t end = UINT64_C(1) << 50;
+	struct extent runs[8];
+	uint64_t next;
+	size_t count;
+
+	forget_cachestat();
+	touch(3, 5);
+	touch(500, 530);
+	ck_assert_uint_eq(cached(0, PAGES * page), 32);
+	ck_assert_int_eq(ftruncate(file, (off_t)end), 0);
+	ck_assert_uint_eq(cached(0, end), 32);
+	ck_assert_int_eq(residency_runs(file, 0, end, NULL, runs, 8, &count, &next), 0);
+	ck_assert_uint_eq(count, 2);
+	ck_assert_uint_eq(next, end);
+	ck_assert_uint_eq(runs[1].start, 500 * page);
+	ck_assert_uint_eq(runs[1].end, 530 * page);
+	if (geteuid() == 0) {
+		CLEANUP(close_fd) int passwd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+		struct residency residency;
+
+		ck_assert_int_eq(setresuid(65534, 65534, 65534), 0);
+		ck_assert_int_eq(residency_count(passwd, 0, page, &residency), -EPERM);
+	}
 }
 END_TEST
 
@@ -110,7 +189,7 @@ START_TEST(a_descriptor_that_is_none_is_refused)
 
 	ck_assert_int_eq(residency_count(-1, 0, page, &residency), -EBADF);
 	ck_assert_uint_eq(residency.cached, 4711);
-	ck_assert_int_eq(residency_runs(-1, 0, page, NULL, 0, &count, &next), -EBADF);
+	ck_assert_int_eq(residency_runs(-1, 0, page, NULL, NULL, 0, &count, &next), -EBADF);
 }
 END_TEST
 
@@ -139,6 +218,8 @@ int main(void)
 	tcase_add_test(tests, pages_of_a_range_are_counted);
 	tcase_add_test(tests, runs_are_whole_and_ascending);
 	tcase_add_test(tests, a_full_answer_says_where_to_go_on);
+	tcase_add_test(tests, huge_holes_are_passed_over);
+	tcase_add_test(tests, mincore_answers_where_cachestat_does_not);
 	tcase_add_test(tests, a_descriptor_that_is_none_is_refused);
 	tcase_add_test(tests, a_stranger_is_told_nothing);
 	suite_add_tcase(suite, tests);

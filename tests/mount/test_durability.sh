@@ -211,7 +211,7 @@ for n in range(1500):
     write_file(MNT + "/%d" % n, b"x" * 8192)
 wait_until(40, lambda: statistics()["sync"]["dirty_bytes"] == 0)
 print("%d bytes written for %d" % (written() - before, 1500 * 8192))
-equal(written() - before < 1500 * 8192 * 1.5, True, "bytes on disk")
+equal(written() - before < 1500 * 8192 * 1.12, True, "bytes on disk")
 PY
 	stop_mount
 	drop_image

@@ -194,8 +194,10 @@ int fs_open(struct fs *fs, struct options *options, struct rules *rules, char **
 	result = path_fd < 0 ? -errno : inode_root(fs, path_fd);
 	if (result < 0)
 		return failed(ret_error, result, "cannot open BACKING", fs->options.backing);
-	result = fs->options.mode == MODE_COW ? layer_open(fs) : 0;
-	return result < 0 ? failed(ret_error, result, "cannot make a layer over", fs->options.backing) : 0;
+	result = fs->options.mode == MODE_COW ? layer_open(fs, ret_error) : 0;
+	if (result < 0 && *ret_error == NULL)
+		failed(ret_error, result, "cannot make a layer over", fs->options.backing);
+	return result;
 }
 
 void fs_close(struct fs *fs)

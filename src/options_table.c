@@ -102,7 +102,7 @@ const struct option_row option_rows[OPTION_COUNT] = {
 		 .preset = "rw",
 		 .meaning =
 			 "shared windows that can be written, read-only ones, or private copies in a layer"},
-	[OPTION_LAYER] = {"layer", KIND_PATH, PENDING, .offset = FIELD(layer), .preset = "",
+	[OPTION_LAYER] = {"layer", KIND_PATH, AVAILABLE, .offset = FIELD(layer), .preset = "",
 			  .preset_note = "in memory",
 			  .meaning = "mode=cow: keep the layer in this directory across mounts"},
 	[OPTION_LAYER_MAX] = {"layer_max", KIND_SIZE, AVAILABLE, .offset = FIELD(layer_max),

@@ -10,6 +10,8 @@
 #include "active.h"
 #include "file.h"
 #include "fs.h"
+#include "layer/keep.h"
+#include "layer/layer.h"
 #include "log.h"
 #include "mapping/sync.h"
 #include "policy.h"
@@ -18,29 +20,10 @@
 /* An extent over more windows than this is synced by descriptor: each window costs an mmap and a msync. */
 #define SYNC_WINDOWS 16
 
-static uint64_t clock_ms(void)
+/* A layer in memory has no disk. */
+static bool is_never_synced(const struct fs *fs)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-/* Puts the inode on the list of dirty ones, unless it is there. The caller holds the inode. */
-static void enqueue(struct fs *fs, struct inode *inode)
-{
-	/* Whoever takes it off the list clears the flag first and looks at what is dirty afterwards, so it
-	 * is either still to be synced with this one, or put on the list again. */
-	if (atomic_load(&inode->queued))
-		return;
-	LOCK_SCOPE(&fs->dirty_lock);
-	if (!atomic_load(&inode->queued)) {
-		atomic_store(&inode->queued, true);
-		inode_ref(inode);
-		inode->dirty_since_ms = clock_ms();
-		inode->dirty_next = fs->dirty;
-		fs->dirty = inode;
-	}
+	return fs->layer != NULL && !fs->layer->kept;
 }
 
 static void ask_for_round(struct fs *fs)
@@ -61,7 +44,7 @@ int sync_written(struct fs *fs, struct inode *inode, struct file *file, uint64_t
 	bool now = (flags & O_DSYNC) || policy->sync == SYNC_IMMEDIATE, noted;
 
 	*ret_failed = false;
-	if (length == 0 || (policy->sync == SYNC_NEVER && !now))
+	if (length == 0 || is_never_synced(fs) || (policy->sync == SYNC_NEVER && !now))
 		return 0;
 	/* Noted first, in any case: a sync that fails tells of what it took. */
 	noted = mapping_mark_dirty(&file->mapping, offset, length, &growth) == 0;
@@ -70,36 +53,10 @@ int sync_written(struct fs *fs, struct inode *inode, struct file *file, uint64_t
 	if (now || !noted || (policy->sync == SYNC_LAZY && atomic_load(&file->openers) == 0))
 		return sync_file(fs, inode, file, (flags & O_SYNC) != O_SYNC, ret_failed);
 	if (policy->sync == SYNC_PERIODIC) {
-		enqueue(fs, inode);
+		sync_later(fs, inode);
 		ask_for_round(fs);
 	}
 	return 0;
-}
-
-/* When the inode has to be synced at the latest. A directory follows the mount, a file its rules. */
-static uint64_t due_ms(const struct fs *fs, struct inode *inode)
-{
-	const struct file *file = file_peek(inode);
-	const struct policy *policy = file == NULL ? &fs->policies.mount : file_policy(file);
-
-	return inode->dirty_since_ms + policy->sync_interval_ms;
-}
-
-struct inode *sync_take(struct fs *fs, uint64_t due_by_ms)
-{
-	struct inode *taken = NULL, **link = &fs->dirty, *inode;
-
-	LOCK_SCOPE(&fs->dirty_lock);
-	while ((inode = *link) != NULL) {
-		if (due_by_ms != SYNC_TAKE_ALL && due_ms(fs, inode) > due_by_ms) {
-			link = &inode->dirty_next;
-			continue;
-		}
-		*link = inode->dirty_next;
-		inode->dirty_next = taken;
-		taken = inode;
-	}
-	return taken;
 }
 
 /* The file's dirty extents, whose bytes count as being synced until they are given to settle(). */
@@ -154,6 +111,8 @@ int sync_error(struct fs *fs, struct inode *inode, struct file *file, struct han
  */
 static void forget_told(struct fs *fs, struct inode *inode, struct file *file)
 {
+	if (fs->layer != NULL)
+		return;
 	mapping_drop(&file->mapping, false);
 	if (inode->handle != NULL && inode_hold(fs, inode) == 0) {
 		fd_slot_close(&fs->fds, &inode->slots[FD_READ]);
@@ -206,6 +165,12 @@ static int sync_descriptor(struct fs *fs, int fd, bool datasync)
 	return (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
 }
 
+static int sync_in_layer(struct fs *fs, struct inode *inode)
+{
+	fs_count(fs, SYNC_MSYNCS, 1);
+	return keep_sync(fs, inode);
+}
+
 static struct extent hull(const struct dirty_set *set, size_t first)
 {
 	struct extent extent = {0, 0};
@@ -239,16 +204,22 @@ int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasy
 	struct stat info;
 	uint64_t bytes;
 	bool unseen;
-	int result = sync_fd(fs, inode, &use);
+	int result;
 
 	*ret_failed = false;
+	if (is_never_synced(fs))
+		return 0;
+	result = fs->layer != NULL ? 0 : sync_fd(fs, inode, &use);
 	if (result < 0 && !is_unopenable(result))
 		return result;
 	active_begin(fs, file, &active);
 	/* Taken before the sync: what is written meanwhile stays dirty. */
 	unseen = atomic_exchange(&file->unseen, atomic_load(&file->unseen_writers) > 0);
 	bytes = take_dirty(fs, file, &written);
-	result = result < 0 ? sync_mounts(fs) : sync_descriptor(fs, use.fd, datasync);
+	if (fs->layer != NULL)
+		result = sync_in_layer(fs, inode);
+	else
+		result = result < 0 ? sync_mounts(fs) : sync_descriptor(fs, use.fd, datasync);
 	if (result < 0) {
 		lost = hull(&written, 0);
 		/* Nobody kept track of what was written: it may be any of it. */
@@ -270,7 +241,7 @@ int sync_closing(struct fs *fs, struct inode *inode, struct file *file)
 {
 	bool failed;
 
-	if (file_policy(file)->sync != SYNC_LAZY)
+	if (file_policy(file)->sync != SYNC_LAZY || is_never_synced(fs))
 		return 0;
 	if (mapping_dirty_bytes(&file->mapping) == 0 && !atomic_load(&file->unseen)) {
 		active_wait(fs, file);
@@ -294,8 +265,12 @@ static int sync_extent(struct fs *fs, struct inode *inode, struct file *file, st
 	struct window_source source = {.writable = true, .growing = true};
 	uint64_t lost = extent->end;
 	struct stat info;
-	int result = writable ? inode_fd(fs, inode, FD_WRITE, &use) : sync_fd(fs, inode, &use);
+	int result;
 
+	*ret_tried = true;
+	if (fs->layer != NULL)
+		return sync_in_layer(fs, inode);
+	result = writable ? inode_fd(fs, inode, FD_WRITE, &use) : sync_fd(fs, inode, &use);
 	*ret_tried = is_unopenable(result);
 	/* Removed, and nobody has it open: there is nothing left to lose. */
 	if (result == -ESTALE && atomic_load(&file->openers) == 0)
@@ -346,7 +321,7 @@ static int sync_extents(struct fs *fs, struct inode *inode, struct file *file)
 			say_put_off(fs, inode, error);
 			put_back(fs, inode, file, &set, i);
 			set.count = i;
-			enqueue(fs, inode);
+			sync_later(fs, inode);
 			result = result < 0 ? result : error;
 			break;
 		}
@@ -377,14 +352,15 @@ static int sync_names(struct fs *fs, struct inode *directory)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	CLEANUP(free_pointer) char *name = NULL;
-	int result = inode_fd(fs, directory, FD_READ, &use);
+	int result = fs->layer != NULL ? sync_in_layer(fs, directory)
+				       : inode_fd(fs, directory, FD_READ, &use);
 
 	/* Removed in the meantime, or not for an ordinary user to open. */
 	if (result == -ESTALE || result == -ENOENT)
 		return 0;
-	if (is_unopenable(result))
+	if (fs->layer == NULL && is_unopenable(result))
 		result = sync_mounts(fs);
-	else if (result == 0)
+	else if (fs->layer == NULL && result == 0)
 		result = sync_descriptor(fs, use.fd, false);
 	if (result < 0) {
 		atomic_store(&fs->sync_failed, true);
@@ -398,12 +374,14 @@ static int sync_names(struct fs *fs, struct inode *directory)
 
 void sync_names_changed(struct fs *fs, struct inode *directory)
 {
+	if (is_never_synced(fs))
+		return;
 	/* A directory has no rules of its own. */
 	if (fs->options.sync == SYNC_IMMEDIATE) {
 		sync_names(fs, directory);
 	} else if (fs->options.sync == SYNC_PERIODIC) {
 		atomic_store(&directory->names_dirty, true);
-		enqueue(fs, directory);
+		sync_later(fs, directory);
 	}
 }
 
@@ -411,7 +389,7 @@ void sync_unseen(struct fs *fs, struct inode *inode, struct file *file)
 {
 	atomic_store(&file->unseen, true);
 	if (file_policy(file)->sync == SYNC_PERIODIC)
-		enqueue(fs, inode);
+		sync_later(fs, inode);
 }
 
 void sync_unseen_end(struct fs *fs, struct inode *inode, struct file *file)
@@ -440,7 +418,7 @@ static int sync_what_is_unseen(struct fs *fs, struct inode *inode, struct file *
 int sync_inode(struct fs *fs, struct inode *inode)
 {
 	struct file *file = file_peek(inode);
-	int result = 0;
+	int result = 0, error;
 
 	atomic_store(&inode->queued, false);
 	if (atomic_exchange(&inode->names_dirty, false))
@@ -449,6 +427,9 @@ int sync_inode(struct fs *fs, struct inode *inode)
 		result = sync_what_is_unseen(fs, inode, file);
 	if (file != NULL && mapping_dirty_bytes(&file->mapping) > 0)
 		result = sync_extents(fs, inode, file);
+	/* Where nothing of a write is noted but that there was one. */
+	if (fs->layer != NULL && result == 0 && (error = sync_in_layer(fs, inode)) < 0)
+		result = error;
 	return result;
 }
 

@@ -82,6 +82,13 @@ int sync_file(struct fs *fs, struct inode *inode, struct file *file, bool datasy
  */
 int sync_closing(struct fs *fs, struct inode *inode, struct file *file);
 
+/**
+ * sync_later() - have the inode synced with the others that are dirty, whatever sync= says of its writes
+ *
+ * Holds a reference until then. Locks: fs->dirty_lock.
+ */
+void sync_later(struct fs *fs, struct inode *inode);
+
 #define SYNC_TAKE_ALL UINT64_MAX
 
 /**

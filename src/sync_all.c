@@ -13,6 +13,7 @@
 
 #include "file.h"
 #include "fs.h"
+#include "layer/keep.h"
 #include "log.h"
 #include "session.h"
 #include "sync.h"
@@ -42,7 +43,7 @@ bool sync_is_batch(const struct inode *first)
 
 void sync_begin_all(struct fs *fs, struct inode *first)
 {
-	if (fs->medium != MEDIUM_DISK || !sync_is_batch(first))
+	if (fs->medium != MEDIUM_DISK || fs->layer != NULL || !sync_is_batch(first))
 		return;
 	for (struct inode *inode = first; inode != NULL; inode = inode->dirty_next)
 		begin(fs, inode);
@@ -66,25 +67,16 @@ static int sync_backing(struct fs *fs, bool needed)
 {
 	int result;
 
-	if (fs->read_only || fs->layer != NULL ||
-	    (!needed && !atomic_load(&fs->attributes_dirty) &&
-	     (fs->options.sync == SYNC_PERIODIC || fs->options.sync == SYNC_IMMEDIATE) &&
-	     fs->options.rules == NULL))
+	if (fs->layer != NULL)
+		return keep_commit(fs);
+	if (fs->read_only || (!needed && !atomic_load(&fs->attributes_dirty) &&
+			      (fs->options.sync == SYNC_PERIODIC || fs->options.sync == SYNC_IMMEDIATE) &&
+			      fs->options.rules == NULL))
 		return 0;
 	result = sync_mounts(fs);
 	if (result < 0)
 		log_error("syncfs '%s': %s", fs->backing_path, strerror(-result));
 	return result;
-}
-
-size_t sync_waiting(struct fs *fs)
-{
-	size_t count = atomic_load(&fs->unsynced);
-
-	LOCK_SCOPE(&fs->dirty_lock);
-	for (const struct inode *inode = fs->dirty; inode != NULL; inode = inode->dirty_next)
-		count++;
-	return count;
 }
 
 int sync_all(struct fs *fs, bool running)

@@ -8,16 +8,20 @@
 #include <sys/statvfs.h>
 #include <sys/sysinfo.h>
 
+#include "file.h"
+#include "layer/keep.h"
 #include "layer/layer.h"
 #include "layer/xattrs.h"
+#include "sync.h"
 
-/* The directories' fsync(2) of a layer in memory, and the files': there is nothing that could outlive the daemon. */
 static void cow_fsyncdir(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi)
 {
+	struct fs *fs = op_fs(req);
+
 	(void)nodeid;
 	(void)datasync;
 	(void)fi;
-	fuse_reply_err(req, 0);
+	fuse_reply_err(req, fs->options.fsync == FSYNC_HONOR ? -keep_commit(fs) : 0);
 }
 
 const struct fuse_lowlevel_ops *cow_ops_table(void)
@@ -40,9 +44,9 @@ const struct fuse_lowlevel_ops *cow_ops_table(void)
 		.rmdir = cow_rmdir,
 		.rename = cow_rename,
 		.open = cow_open,
-		.flush = cow_flush,
+		.flush = op_flush,
 		.release = cow_release,
-		.fsync = cow_fsync,
+		.fsync = op_fsync,
 		.read = cow_read,
 		.write = cow_write,
 		.fallocate = cow_fallocate,
@@ -91,12 +95,21 @@ static int set_size(fuse_req_t req, struct inode *inode, uint64_t size)
 	struct content_writer writer = cow_writer(req, inode, request_current()->kill_setid);
 	struct fs *fs = op_fs(req);
 	struct node *node;
-	int result = content_own(fs, inode, &node);
+	struct file *file;
+	bool failed;
+	int result = file_get(fs, inode, &file);
 
 	if (result == 0)
+		result = content_own(fs, inode, &node);
+	if (result == 0)
 		result = content_resize(fs, inode, node, size, &writer);
+	if (result < 0)
+		return result;
+	/* The last byte stands for the new size. That its sync failed is told by fsync(2) and close(2): the
+	 * kernel would take an error for a file that has its old size. */
+	sync_written(fs, inode, file, size == 0 ? 0 : size - 1, 1, 0, &failed);
 	/* There may be nobody to close it. */
-	return result < 0 ? result : layer_save(fs, node);
+	return cow_note(fs, inode, node);
 }
 
 static struct statx_timestamp time_of(const struct timespec *time)
@@ -129,7 +142,10 @@ static int set_others(fuse_req_t req, struct inode *inode, const struct stat *at
 			return result;
 		change.keeps_setgid = fuse_req_ctx(req)->uid == 0 || cow_in_group(req, stx.stx_gid);
 	}
-	return layer_change(op_fs(req), inode, &change);
+	result = layer_change(op_fs(req), inode, &change);
+	if (result == 0)
+		sync_names_changed(op_fs(req), inode);
+	return result;
 }
 
 void cow_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_set, struct fuse_file_info *fi)
@@ -176,10 +192,15 @@ void cow_statfs(fuse_req_t req, fuse_ino_t nodeid)
 	int result = inode_fd(fs, fs->root, FD_PATH, &use);
 
 	(void)nodeid;
-	if (result == 0 && fstatvfs(use.fd, &info) < 0)
+	if (result == 0 && fstatvfs(fs->layer->kept ? fs->layer->directory : use.fd, &info) < 0)
 		result = -errno;
 	if (result < 0) {
 		fuse_reply_err(req, -result);
+		return;
+	}
+	/* A kept layer: of the file system that it is on. */
+	if (fs->layer->kept) {
+		fuse_reply_statfs(req, &info);
 		return;
 	}
 	/* What BACKING has in use, the layer's pages, and what is free for the layer. */
@@ -216,6 +237,18 @@ void cow_listxattr(fuse_req_t req, fuse_ino_t nodeid, size_t size)
 	op_reply_value(req, list, length < 0 ? length : op_without_reserved(list, length), size);
 }
 
+/* Sets an attribute, or removes it, and answers. */
+static void set_xattr(fuse_req_t req, struct inode *inode, const char *name, const char *value, size_t size,
+		      int flags)
+{
+	int result = layer_xattr_set(op_fs(req), inode, name, value, size, flags,
+				     request_current()->acl_kill_setgid);
+
+	if (result == 0)
+		sync_names_changed(op_fs(req), inode);
+	fuse_reply_err(req, -result);
+}
+
 void cow_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char *value, size_t size,
 		  int flags)
 {
@@ -229,8 +262,7 @@ void cow_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const cha
 	}
 	if (!op_changes(req))
 		return;
-	fuse_reply_err(req, -layer_xattr_set(op_fs(req), inode, name, value == NULL ? "" : value, size, flags,
-					     request_current()->acl_kill_setgid));
+	set_xattr(req, inode, name, value == NULL ? "" : value, size, flags);
 }
 
 void cow_removexattr(fuse_req_t req, fuse_ino_t nodeid, const char *name)
@@ -242,5 +274,5 @@ void cow_removexattr(fuse_req_t req, fuse_ino_t nodeid, const char *name)
 	if (control_is_reserved(name))
 		fuse_reply_err(req, EPERM);
 	else
-		fuse_reply_err(req, -layer_xattr_set(op_fs(req), inode, name, NULL, 0, 0, false));
+		set_xattr(req, inode, name, NULL, 0, 0);
 }

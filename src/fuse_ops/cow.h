@@ -25,6 +25,13 @@ int cow_open_handle(fuse_req_t req, struct inode *inode, bool created, struct fu
 /** cow_close_handle() - undo cow_open_handle(): what writing changed goes into the layer's record */
 void cow_close_handle(struct fs *fs, uint64_t id);
 
+/**
+ * cow_note() - see to it that what writing changed of a node gets into its record, before anybody forgets it
+ *
+ * In memory at once; in a kept layer once its pages are on the disk. The caller holds the inode.
+ */
+int cow_note(struct fs *fs, struct inode *inode, struct node *node);
+
 void cow_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void cow_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_set, struct fuse_file_info *fi);
 void cow_readlink(fuse_req_t req, fuse_ino_t nodeid);
@@ -39,9 +46,7 @@ void cow_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void cow_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 		const char *new_name, unsigned flags);
 void cow_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
-void cow_flush(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
 void cow_release(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi);
-void cow_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi);
 void cow_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struct fuse_file_info *fi);
 void cow_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, off_t offset,
 	       struct fuse_file_info *fi);

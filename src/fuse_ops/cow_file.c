@@ -13,6 +13,7 @@
 #include "log.h"
 #include "pager.h"
 #include "policy.h"
+#include "sync.h"
 
 static bool writes(int flags)
 {
@@ -74,12 +75,27 @@ void cow_close_handle(struct fs *fs, uint64_t id)
 	int result;
 
 	/* While the handle holds the inode: nobody reads its record in the meantime. */
-	if (node != NULL && writes(handle->flags) && (result = layer_save(fs, node)) < 0) {
+	if (node != NULL && writes(handle->flags) && (result = cow_note(fs, handle->inode, node)) < 0) {
 		CLEANUP(free_pointer) char *name = inode_name(fs, handle->inode);
 
 		log_error("save '%s' in the layer: %s", name == NULL ? "?" : name, strerror(-result));
 	}
 	op_close_handle(fs, id);
+}
+
+int cow_note(struct fs *fs, struct inode *inode, struct node *node)
+{
+	bool unsaved;
+
+	if (!fs->layer->kept)
+		return layer_save(fs, inode, node);
+	pthread_rwlock_rdlock(&node->lock);
+	unsaved = node->unsaved;
+	pthread_rwlock_unlock(&node->lock);
+	/* The disk comes first. Until then somebody has to hold the node. */
+	if (unsaved)
+		sync_later(fs, inode);
+	return 0;
 }
 
 void cow_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
@@ -99,24 +115,14 @@ void cow_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 
 void cow_release(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 {
-	(void)nodeid;
-	cow_close_handle(op_fs(req), fi->fh);
-	fuse_reply_err(req, 0);
-}
+	struct fs *fs = op_fs(req);
+	struct handle *handle = handle_find(&fs->handle_table, fi->fh);
 
-void cow_flush(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
-{
 	(void)nodeid;
-	(void)fi;
-	fuse_reply_err(req, 0);
-}
-
-void cow_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi)
-{
-	(void)nodeid;
-	(void)datasync;
-	(void)fi;
-	/* A layer in memory has no disk to wait for. */
+	/* What was stored through a mapping that outlived the last close. */
+	if (handle != NULL)
+		sync_closing(fs, handle->inode, file_peek(handle->inode));
+	cow_close_handle(fs, fi->fh);
 	fuse_reply_err(req, 0);
 }
 
@@ -164,6 +170,7 @@ void cow_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size,
 	       struct fuse_file_info *fi)
 {
 	struct content_writer writer;
+	struct extent extent = {0, 0};
 	struct open_file open;
 	struct node *node;
 	ssize_t put;
@@ -174,19 +181,16 @@ void cow_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size,
 	/* The kernel's own write-back knows where bytes belong, and so does it where it collects writes. */
 	append = (fi->flags & O_APPEND) && !fi->writepage && !open.fs->options.writeback;
 	put = content_own(open.fs, open.inode, &node);
+	extent.start = (uint64_t)offset;
 	if (put == 0) {
 		writer = cow_writer(req, open.inode, request_current()->kill_setid);
-		put = content_write(open.fs, open.inode, node, data, size, (uint64_t)offset, append, &writer);
+		put = content_write(open.fs, open.inode, node, data, size, append, &writer, &extent.start);
 	}
-	if (put < 0) {
+	if (put < 0)
 		fs_count(open.fs, put == -ENOSPC ? FAULTS_NOSPACE : FAULTS_IO, put == -ENOSPC || put == -EIO);
-		fuse_reply_err(req, (int)-put);
-		return;
-	}
-	fs_count(open.fs, IO_WRITES, 1);
-	fs_count(open.fs, IO_WRITE_BYTES, (uint64_t)put);
-	file_count_io(open.file, (uint64_t)put, true);
-	fuse_reply_write(req, (size_t)put);
+	else
+		extent.end = extent.start + (uint64_t)put;
+	op_finish_write(req, &open, fi, size, (uint64_t)offset, put, &extent, false);
 }
 
 void cow_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off_t length,
@@ -195,6 +199,7 @@ void cow_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, of
 	struct content_writer writer;
 	struct open_file open;
 	struct node *node;
+	bool failed = false;
 	int result;
 
 	if (!op_changes(req) || !op_begin_open(req, nodeid, fi, &open))
@@ -206,6 +211,11 @@ void cow_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, of
 		result = content_allocate(open.fs, open.inode, node, mode, (uint64_t)offset, (uint64_t)length,
 					  &writer);
 	}
+	if (result == 0)
+		result = sync_written(open.fs, open.inode, open.file, (uint64_t)offset, (uint64_t)length, 0,
+				      &failed);
+	if (failed)
+		sync_error(open.fs, open.inode, open.file, open.handle, true);
 	fuse_reply_err(req, -result);
 }
 

@@ -7,6 +7,7 @@
 #include "fuse_ops/cow.h"
 #include "layer/layer.h"
 #include "layer/names.h"
+#include "sync.h"
 
 void cow_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
@@ -31,7 +32,8 @@ void cow_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	}
 }
 
-static void reply_found(fuse_req_t req, int result, const struct found *found)
+/* Answers with the entry that was made. */
+static void reply_found(fuse_req_t req, int result, struct inode *directory, const struct found *found)
 {
 	struct fs *fs = op_fs(req);
 	struct fuse_entry_param entry;
@@ -40,6 +42,7 @@ static void reply_found(fuse_req_t req, int result, const struct found *found)
 		fuse_reply_err(req, -result);
 		return;
 	}
+	sync_names_changed(fs, directory);
 	op_fill_entry(fs, found, &entry);
 	if (fuse_reply_entry(req, &entry) < 0)
 		inode_forget(fs, entry.ino, 1);
@@ -66,7 +69,7 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const stru
 
 	if (directory == NULL || !op_changes(req))
 		return;
-	reply_found(req, layer_make(op_fs(req), directory, name, making, &found), &found);
+	reply_found(req, layer_make(op_fs(req), directory, name, making, &found), directory, &found);
 }
 
 void cow_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
@@ -103,7 +106,7 @@ void cow_link(fuse_req_t req, fuse_ino_t nodeid, fuse_ino_t parent, const char *
 		return;
 	directory = inode_find(fs, parent);
 	result = directory == NULL ? -ESTALE : layer_link(fs, inode, directory, name, &found);
-	reply_found(req, result, &found);
+	reply_found(req, result, directory, &found);
 }
 
 /* Another client may have made it between the kernel's look-up and this. */
@@ -143,6 +146,8 @@ void cow_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 		return;
 	}
 	/* Whether the caller may open what is there nobody has checked: the kernel does, when it looks again. */
+	if (created)
+		sync_names_changed(fs, directory);
 	result = created ? cow_open_handle(req, found.inode, true, fi) : -ESTALE;
 	if (result < 0) {
 		inode_forget(fs, found.inode->nodeid, 1);
@@ -159,10 +164,14 @@ void cow_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, bool is_directory)
 {
 	struct inode *directory = op_begin(req, parent);
+	int result;
 
 	if (directory == NULL || !op_changes(req))
 		return;
-	fuse_reply_err(req, -layer_remove(op_fs(req), directory, name, is_directory));
+	result = layer_remove(op_fs(req), directory, name, is_directory);
+	if (result == 0)
+		sync_names_changed(op_fs(req), directory);
+	fuse_reply_err(req, -result);
 }
 
 void cow_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -188,6 +197,8 @@ void cow_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
 	target = inode_find(fs, new_parent);
 	result = target == NULL ? -ESTALE
 				: layer_rename(fs, directory, name, target, new_name, flags, &whiteout);
+	if (result == 0)
+		sync_names_changed(fs, target);
 	fuse_reply_err(req, -result);
 }
 

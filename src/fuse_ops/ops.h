@@ -111,6 +111,16 @@ int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fus
  */
 int op_cache_flags(fuse_req_t req, struct file *file, bool created, int fd, struct fuse_file_info *fi);
 
+/**
+ * op_finish_write() - sync what was written as its rules say, count it, and answer
+ * @size, @offset: as asked for
+ * @put:    bytes that were written, or -errno
+ * @extent: where they lie
+ * @lasting: they are on the disk already
+ */
+void op_finish_write(fuse_req_t req, const struct open_file *open, const struct fuse_file_info *fi,
+		     size_t size, uint64_t offset, ssize_t put, const struct extent *extent, bool lasting);
+
 /* mode=cow: reads of bytes that are BACKING's, several for one request. */
 struct clean_source {
 	const struct open_file *open;

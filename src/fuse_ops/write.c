@@ -261,19 +261,50 @@ static void report_write_back(const struct open_file *open, uint64_t offset, siz
 		  name == NULL ? "?" : name, (unsigned long long)offset, size, strerror(error));
 }
 
+void op_finish_write(fuse_req_t req, const struct open_file *open, const struct fuse_file_info *fi,
+		     size_t size, uint64_t offset, ssize_t put, const struct extent *extent, bool lasting)
+{
+	int flags = sync_flags(open, fi), result = 0, told;
+	bool synced = !fi->writepage &&
+		      ((flags & O_DSYNC) || file_policy(open->file)->sync == SYNC_IMMEDIATE);
+	bool continued, failed = false;
+
+	if (put < 0 && fi->writepage)
+		report_write_back(open, offset, size, (int)-put);
+	if (put > 0) {
+		pager_written(open->file, extent->end);
+		/* O_SYNC is about the times as well. */
+		if (lasting && (flags & O_SYNC) != O_SYNC)
+			fs_count(open->fs, SYNC_BYTES, (uint64_t)put);
+		else
+			result = sync_written(open->fs, open->inode, open->file, extent->start,
+					      extent->end - extent->start, flags, &failed);
+	}
+	if (put > 0 && synced) {
+		continued = is_continued(open->handle, offset, size);
+		told = sync_error(open->fs, open->inode, open->file, open->handle, !continued);
+		result = result < 0 ? result : told;
+	}
+	if (put < 0 || result < 0) {
+		fuse_reply_err(req, put < 0 ? (int)-put : -result);
+		return;
+	}
+	fs_count(open->fs, IO_WRITES, 1);
+	fs_count(open->fs, IO_WRITE_BYTES, (uint64_t)put);
+	file_count_io(open->file, (uint64_t)put, true);
+	fuse_reply_write(req, (size_t)put);
+}
+
 void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, off_t offset,
 	      struct fuse_file_info *fi)
 {
 	struct open_file open;
-	struct extent extent;
-	bool synced, continued, failed = false, lasting = false;
+	struct extent extent = {0, 0};
+	bool lasting = false;
 	ssize_t put;
-	int result = 0, told, flags;
 
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
-	flags = sync_flags(&open, fi);
-	synced = !fi->writepage && ((flags & O_DSYNC) || file_policy(open.file)->sync == SYNC_IMMEDIATE);
 	put = write_file(req, &open, data, size, (uint64_t)offset, fi, &lasting);
 	op_end_write(&open);
 	/* The kernel copies a write into its cache before it sends it. Where pages are dropped meanwhile because
@@ -281,29 +312,7 @@ void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, 
 	if (!fi->writepage && file_is_contended(open.file) && file_policy(open.file)->cache == CACHE_AUTO &&
 	    (open.fs->watch != NULL || atomic_load(&open.fs->skips_opens)))
 		session_forget_later(open.fs->session, nodeid);
-	if (put < 0 && fi->writepage)
-		report_write_back(&open, (uint64_t)offset, size, (int)-put);
-	if (put > 0) {
+	if (put > 0)
 		extent = written_extent(&open, fi, (uint64_t)offset, (uint64_t)put);
-		pager_written(open.file, extent.end);
-		/* O_SYNC is about the times as well. */
-		if (lasting && (flags & O_SYNC) != O_SYNC)
-			fs_count(open.fs, SYNC_BYTES, (uint64_t)put);
-		else
-			result = sync_written(open.fs, open.inode, open.file, extent.start,
-					      extent.end - extent.start, flags, &failed);
-	}
-	if (put > 0 && synced) {
-		continued = is_continued(open.handle, (uint64_t)offset, size);
-		told = sync_error(open.fs, open.inode, open.file, open.handle, !continued);
-		result = result < 0 ? result : told;
-	}
-	if (put < 0 || result < 0) {
-		fuse_reply_err(req, put < 0 ? (int)-put : -result);
-		return;
-	}
-	fs_count(open.fs, IO_WRITES, 1);
-	fs_count(open.fs, IO_WRITE_BYTES, (uint64_t)put);
-	file_count_io(open.file, (uint64_t)put, true);
-	fuse_reply_write(req, (size_t)put);
+	op_finish_write(req, &open, fi, size, (uint64_t)offset, put, &extent, lasting);
 }

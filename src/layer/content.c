@@ -42,7 +42,7 @@ static int own_locked(struct fs *fs, struct inode *inode, struct node *node)
 	node->unsaved = true;
 	atomic_fetch_or(&node->own, OWN_ATTRIBUTES | OWN_MTIME | OWN_CONTENT);
 	pthread_rwlock_unlock(&node->lock);
-	return layer_save(fs, node);
+	return layer_save(fs, inode, node);
 }
 
 int content_own(struct fs *fs, struct inode *inode, struct node **ret_node)
@@ -220,13 +220,12 @@ static int put(struct access *access, const char *data, size_t size, uint64_t of
 static size_t reserve(struct access *access, uint64_t offset, size_t size)
 {
 	uint64_t first = offset / LAYER_PAGE, end = (offset + size + LAYER_PAGE - 1) / LAYER_PAGE, page;
-	struct layer *layer = access->fs->layer;
 	struct pages *pages = &access->node->pages;
 
-	if (layer_charge(layer, pages_missing(pages, first, end)) == 0)
+	if (layer_charge(access->fs, pages_missing(pages, first, end)) == 0)
 		return size;
 	for (page = first; page < end; page++) {
-		if (layer_charge(layer, pages_missing(pages, page, page + 1)) < 0)
+		if (layer_charge(access->fs, pages_missing(pages, page, page + 1)) < 0)
 			break;
 	}
 	return page * LAYER_PAGE <= offset ? 0 : (size_t)MIN(page * LAYER_PAGE - offset, size);
@@ -262,32 +261,33 @@ void content_drop_capability(struct fs *fs, struct inode *inode)
 }
 
 ssize_t content_write(struct fs *fs, struct inode *inode, struct node *node, const char *data, size_t size,
-		      uint64_t offset, bool append, const struct content_writer *writer)
+		      bool append, const struct content_writer *writer, uint64_t *offset)
 {
 	CLEANUP(access_end)
 	struct access access = {fs, inode, node, FD_USE_NONE, FD_USE_NONE};
 	bool capability = false;
+	uint64_t at;
 	int result = 0;
 
 	pthread_rwlock_wrlock(&node->lock);
 	if (append)
-		offset = node->stx.stx_size;
-	if (offset >= LAYER_FILE_MAX)
+		*offset = node->stx.stx_size;
+	at = *offset;
+	if (at >= LAYER_FILE_MAX)
 		result = -EFBIG;
 	else
-		size = (size_t)MIN(size, LAYER_FILE_MAX - offset);
+		size = (size_t)MIN(size, LAYER_FILE_MAX - at);
 	if (result == 0 && size > 0) {
-		size = reserve(&access, offset, size);
+		size = reserve(&access, at, size);
 		result = size == 0 ? -ENOSPC : access_pages(&access);
 		if (result == 0)
-			result = put(&access, data, size, offset);
+			result = put(&access, data, size, at);
 		if (result < 0 && size > 0)
-			access_unreserve(&access, offset, size);
+			access_unreserve(&access, at, size);
 	}
 	if (result == 0 && size > 0) {
-		pages_set_data(&node->pages, offset / LAYER_PAGE,
-			       (offset + size + LAYER_PAGE - 1) / LAYER_PAGE);
-		node->stx.stx_size = MAX(node->stx.stx_size, offset + size);
+		pages_set_data(&node->pages, at / LAYER_PAGE, (at + size + LAYER_PAGE - 1) / LAYER_PAGE);
+		node->stx.stx_size = MAX(node->stx.stx_size, at + size);
 		capability = content_touch_locked(node, writer);
 	}
 	pthread_rwlock_unlock(&node->lock);
@@ -321,7 +321,8 @@ static int resize_locked(struct access *access, uint64_t size)
 		return result;
 	layer_discharge(access->fs->layer, pages_cut(&node->pages, size));
 	/* Gives the memory back; a failure leaves bytes that nobody reads. */
-	if (size < node->stx.stx_size &&
+	node->loose = node->loose || size < node->stx.stx_size;
+	if (size < node->stx.stx_size && !access->fs->layer->kept &&
 	    (access->pages.fd >= 0 ||
 	     layer_page_file(access->fs, access->inode, node, false, &access->pages) == 0))
 		result = ftruncate(access->pages.fd, (off_t)end) < 0 ? -errno : 0;

@@ -52,13 +52,14 @@ struct content_writer {
 
 /**
  * content_write() - write bytes
- * @append: at the end, wherever @offset is
+ * @append: at the end, wherever that is
+ * @offset: where to write; set to where it was written
  *
  * Return: bytes written, which are fewer than @size only where the layer is full; -ENOSPC, -EFBIG, -ENOMEM, or
  * -errno of the page file or of reading BACKING's rest of a page.
  */
 ssize_t content_write(struct fs *fs, struct inode *inode, struct node *node, const char *data, size_t size,
-		      uint64_t offset, bool append, const struct content_writer *writer);
+		      bool append, const struct content_writer *writer, uint64_t *offset);
 
 /** content_resize() - truncate or extend. Return: 0, or as content_write(). */
 int content_resize(struct fs *fs, struct inode *inode, struct node *node, uint64_t size,

@@ -3,9 +3,12 @@
 #define MEMMAPFS_LAYER_DB_H
 
 /*
- * A layer's records: nodes, names, extended attributes, in an SQLite database that lives in memory. Knows
- * rows; what they mean is layer.c's business. One connection, no lock of its own: every call is made with
- * layer->lock held.
+ * A layer's records: nodes, names, extended attributes, in an SQLite database, in memory or in a file with a
+ * write-ahead log. Knows rows; what they mean is layer.c's business. One connection, no lock of its own: every
+ * call is made with layer->lock held.
+ *
+ * In a file all changes are one transaction until db_commit() ends it and begins the next. Then they survive the
+ * end of the process, and the end of the machine once the log has been synced.
  *
  * Errors of SQLite come back as -ENOSPC (disk full), -ENOMEM or -EIO.
  */
@@ -33,13 +36,59 @@ struct node_row {
 	uint64_t clean;	   /* bytes from the start that may still be BACKING's */
 	void *data, *zero; /* serialized page sets, NULL for empty ones */
 	size_t data_size, zero_size;
+	uint64_t page_count; /* of data */
 };
 
 /* Which columns db_node_update() writes. */
 enum db_part { DB_ATTRIBUTES, DB_PAGES };
 
-/** db_open() - an empty database in memory. Return: 0, or -ENOMEM or -EIO. */
-int db_open(struct layer_db **ret_db);
+/**
+ * db_open() - an empty database in memory, or the one of a file, which is made if it is not there
+ * @path: NULL for memory
+ *
+ * Return: 0, -ENOMEM, -EIO, or
+ *   -EUCLEAN  the file is no database, or a damaged one
+ *   -EPROTO   it is one of another program or of another format than this program's; see db_format()
+ */
+int db_open(const char *path, struct layer_db **ret_db);
+
+/** db_format() - the format that the last db_open() of this thread found and could not read; 0: none at all */
+int db_format(void);
+
+/** DB_FORMAT - what this program writes */
+#define DB_FORMAT 1
+
+/**
+ * db_commit() - end the transaction and begin the next
+ * @ret_changed: there was anything to commit
+ *
+ * Return: 0; or what keeps it, and then all changes are still there to be committed later, unless db_is_lost().
+ */
+int db_commit(struct layer_db *db, bool *ret_changed);
+
+/** db_is_lost() - has a failure undone changes that were made? Then what memory knows is not what is recorded. */
+bool db_is_lost(const struct layer_db *db);
+
+/** db_fact_get() - a fact about the whole layer: malloc'ed. Return: its length, -ENODATA, or as above. */
+ssize_t db_fact_get(struct layer_db *db, const char *name, void **ret_value);
+
+/** db_fact_put() - note a fact */
+int db_fact_put(struct layer_db *db, const char *name, const void *value, size_t size);
+
+struct db_totals {
+	uint64_t last_id; /* the largest id of a node */
+	uint64_t origins; /* nodes that stand for objects of BACKING */
+	uint64_t pages;	  /* data pages of all of them */
+};
+
+/** db_totals() - what all nodes are together */
+int db_totals(struct layer_db *db, struct db_totals *ret_totals);
+
+/** db_nameless() - the id of some node without a name, or 0. Return: 0 or as above. */
+int db_nameless(struct layer_db *db, uint64_t *ret_id);
+
+/** db_node_exists() - Return: 0, -ENOENT, or as above. */
+int db_node_exists(struct layer_db *db, uint64_t id);
 
 /** db_close() - accepts NULL */
 void db_close(struct layer_db *db);
@@ -55,7 +104,11 @@ int db_end(struct layer_db *db, int result);
 /** db_node_insert() - a new record with the id that @row has */
 int db_node_insert(struct layer_db *db, const struct node_row *row);
 
-/** db_node_update() - write attributes, and with DB_PAGES the page sets, of an existing record */
+/**
+ * db_node_update() - write attributes, and with DB_PAGES the size and the page sets, of an existing record
+ *
+ * The size belongs to the pages: without them it stays as it is in the record.
+ */
 int db_node_update(struct layer_db *db, const struct node_row *row, enum db_part part);
 
 /** db_node_load() - the record of an id. Return: 0, -ENOENT, or as above; @ret_row is set on success only. */

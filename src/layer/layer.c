@@ -13,11 +13,12 @@
 
 #include "fs.h"
 #include "inode_private.h"
+#include "layer/keep.h"
 #include "util.h"
 
 #define ROOT_NODE 1
 
-int layer_open(struct fs *fs)
+int layer_open(struct fs *fs, char **ret_error)
 {
 	struct layer *layer = calloc(1, sizeof(*layer));
 	pthread_mutexattr_t recursive;
@@ -32,15 +33,20 @@ int layer_open(struct fs *fs)
 	pthread_mutex_init(&layer->lock, &recursive);
 	pthread_mutexattr_destroy(&recursive);
 	pthread_mutex_init(&layer->place_lock, NULL);
-	layer->store.directory = -1;
+	pthread_mutex_init(&layer->commit_lock, NULL);
+	layer->store.directory = layer->directory = layer->lock_fd = -1;
 	layer->max = fs->options.layer_max;
 	layer->next_id = ROOT_NODE;
 	fs->layer = layer;
 	if (statx(fs->covered_fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &covered) == 0)
 		layer->covered = identity_of_statx(&covered);
-	result = db_open(&layer->db);
-	if (result == 0)
-		result = store_open_memory(&layer->store);
+	if (fs->options.layer != NULL) {
+		result = keep_open(fs, fs->options.layer, ret_error);
+	} else {
+		result = db_open(NULL, &layer->db);
+		if (result == 0)
+			result = store_open_memory(&layer->store);
+	}
 	if (result == 0)
 		result = layer_node(fs, fs->root, &root);
 	if (result == 0) {
@@ -56,9 +62,13 @@ void layer_close(struct fs *fs)
 
 	if (layer == NULL)
 		return;
+	keep_closing(fs);
 	fs->layer = NULL;
 	db_close(layer->db);
 	store_close(&layer->store);
+	close_fd(&layer->directory);
+	close_fd(&layer->lock_fd);
+	pthread_mutex_destroy(&layer->commit_lock);
 	pthread_mutex_destroy(&layer->place_lock);
 	pthread_mutex_destroy(&layer->lock);
 	free(layer);
@@ -72,9 +82,13 @@ struct statx_timestamp layer_now(void)
 	return (struct statx_timestamp){.tv_sec = now.tv_sec, .tv_nsec = (uint32_t)now.tv_nsec};
 }
 
-int layer_charge(struct layer *layer, uint64_t pages)
+int layer_charge(struct fs *fs, uint64_t pages)
 {
+	struct layer *layer = fs->layer;
 	uint64_t count = atomic_load(&layer->page_count);
+
+	if (!keep_has_room(fs, pages * LAYER_PAGE))
+		return -ENOSPC;
 
 	do {
 		if (layer->max != 0 && (count + pages) * LAYER_PAGE > layer->max && pages > 0)
@@ -88,7 +102,7 @@ void layer_discharge(struct layer *layer, uint64_t pages)
 	atomic_fetch_sub(&layer->page_count, pages);
 }
 
-static uint64_t layer_dev(void)
+uint64_t layer_dev(void)
 {
 	return makedev(LAYER_DEV_MAJOR, LAYER_DEV_MINOR);
 }
@@ -148,13 +162,17 @@ static int node_of_row(struct node_row *row, struct node **ret_node)
 	return 0;
 }
 
-static int find_row_locked(struct layer *layer, const struct inode *inode, struct node_row *ret_row)
+static int find_row_locked(struct fs *fs, const struct inode *inode, struct node_row *ret_row)
 {
+	struct identity_key key = inode->key;
+	struct layer *layer = fs->layer;
+
 	if (inode->key.dev == layer_dev())
 		return db_node_load(layer->db, inode->key.ino, ret_row);
 	if (atomic_load(&layer->origins) == 0)
 		return -ENOENT;
-	return db_node_by_origin(layer->db, &inode->key, ret_row);
+	key.dev = keep_device(fs, key.dev);
+	return db_node_by_origin(layer->db, &key, ret_row);
 }
 
 int layer_node(struct fs *fs, struct inode *inode, struct node **ret_node)
@@ -170,7 +188,7 @@ int layer_node(struct fs *fs, struct inode *inode, struct node **ret_node)
 	LOCK_SCOPE(&fs->layer->lock);
 	node = layer_peek(inode);
 	if (node == NULL) {
-		result = find_row_locked(fs->layer, inode, &row);
+		result = find_row_locked(fs, inode, &row);
 		if (result == -ENOENT && inode->key.dev == layer_dev())
 			return -ESTALE;
 		if (result == 0) {
@@ -201,8 +219,8 @@ void layer_forget(struct fs *fs, struct inode *inode)
 	if (fs->layer != NULL && id != 0 && (atomic_load(&node->own) & OWN_ATTRIBUTES) &&
 	    node->stx.stx_nlink == 0) {
 		layer_discharge(fs->layer, pages_data(&node->pages));
-		store_remove(&fs->layer->store, id);
 		LOCK_SCOPE(&fs->layer->lock);
+		keep_remove_locked(fs, id);
 		db_node_delete(fs->layer->db, id);
 		atomic_fetch_sub(&fs->layer->origins, node->has_origin);
 	}
@@ -223,12 +241,11 @@ static void fill_row(const struct node *node, struct node_row *ret_row)
 	};
 }
 
-int layer_save(struct fs *fs, struct node *node)
+int layer_save(struct fs *fs, struct inode *inode, struct node *node)
 {
 	struct node_row row;
 	int result;
 
-	LOCK_SCOPE(&fs->layer->lock);
 	pthread_rwlock_wrlock(&node->lock);
 	if (!node->unsaved) {
 		pthread_rwlock_unlock(&node->lock);
@@ -237,9 +254,15 @@ int layer_save(struct fs *fs, struct node *node)
 	fill_row(node, &row);
 	row.data = pages_pack(node->pages.data, &row.data_size);
 	row.zero = pages_pack(node->pages.zero, &row.zero_size);
+	row.page_count = pages_data(&node->pages);
 	node->unsaved = false;
 	pthread_rwlock_unlock(&node->lock);
-	result = db_node_update(fs->layer->db, &row, DB_PAGES);
+	/* What is written from here on is in no page set of this record. */
+	result = keep_sync_pages(fs, inode, node);
+	if (result == 0) {
+		LOCK_SCOPE(&fs->layer->lock);
+		result = db_node_update(fs->layer->db, &row, DB_PAGES);
+	}
 	free(row.data);
 	free(row.zero);
 	if (result < 0) {
@@ -304,6 +327,10 @@ int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node)
 
 	if (atomic_load(&node->id) != 0)
 		return 0;
+	row.origin.dev = keep_device(fs, inode->key.dev);
+	/* Nothing would lead back to it: what is mounted there the next time, and as what, nobody knows. */
+	if (layer->kept && row.origin.dev != 0)
+		return -EROFS;
 	result = layer_backing_statx(fs, inode, &row.stx);
 	if (result < 0)
 		return result;
@@ -382,11 +409,16 @@ int layer_inode_locked(struct fs *fs, const struct db_entry *entry, struct inode
 	struct node *node;
 	int result;
 
-	if (inode_count_lookup(fs, entry->has_origin ? &entry->origin : &key, ret_inode))
+	if (entry->has_origin) {
+		key = entry->origin;
+		key.dev = keep_device(fs, key.dev);
+	}
+	if (inode_count_lookup(fs, &key, ret_inode))
 		return 0;
 	result = db_node_load(fs->layer->db, entry->node, &row);
 	if (result < 0)
 		return result == -ENOENT ? -EIO : result;
+	row.origin.dev = keep_device(fs, row.origin.dev);
 	if (row.has_origin && row.handle == NULL) {
 		result = inode_by_path(fs, &row, ret_inode);
 		db_row_fini(&row);

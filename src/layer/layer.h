@@ -20,9 +20,14 @@
  * which page is whose is said by two compressed sets (pages.h). In memory, beside the database, every inode
  * that the kernel knows has a struct node, so that reading, writing and asking attributes need no query.
  *
+ * A kept layer (keep.h) is the same with the database and the page files in a directory. A record never names a
+ * page that is not on the disk: what writing changes of a node goes into its record only when its page file has
+ * been synced, and what is no data any more is given back only when the record that says so is on the disk.
+ *
  * Locks: layer->lock, then node->lock, then place_lock; see fs.h. Changes of names and attributes are made
  * with layer->lock held, in one transaction each; reading and writing take node->lock only. What writing
- * changes of a node, its pages, size and times, is put into its record when its last writer closes.
+ * changes of a node, its pages, size and times, is put into its record when its last writer closes, or for a
+ * kept layer when it is synced.
  */
 
 #include <pthread.h>
@@ -60,6 +65,7 @@ struct node {
 	struct pages pages; /* protected by lock; of a file with OWN_CONTENT */
 	bool capability;    /* protected by lock; it may have security.capability, which a write takes away */
 	bool unsaved;	    /* protected by lock; content differs from the record's */
+	bool loose;	    /* protected by lock; its page file may have pages that are no data */
 	struct inode *parent; /* protected by layer->place_lock; where it was last found; holds a reference */
 	char *name;	      /* protected by layer->place_lock; there */
 	struct fd_slot slot;  /* the page file's */
@@ -75,17 +81,29 @@ struct layer {
 	struct identity_key covered; /* what the mount covers; constant */
 	uint64_t max;		     /* bytes of pages; 0: no limit; constant */
 	_Atomic uint64_t page_count; /* data pages of all nodes */
+	/* kept layers */
+	bool kept;			/* constant */
+	bool opened;			/* a kept one, to its end; constant */
+	int directory;			/* constant; -1 in memory */
+	int lock_fd;			/* constant; locked, and says by whom */
+	pthread_mutex_t commit_lock;	/* taken before lock; held until what is committed is on the disk */
+	_Atomic bool failed;		/* the database has lost changes: nothing more is committed */
+	struct layer_removal *removals; /* protected by lock; page files that go once the record says so */
 };
 
 /**
- * layer_open() - an empty layer in memory, over fs->root
+ * layer_open() - the layer that fs->options asks for, over fs->root: an empty one in memory, or a kept one
+ * @ret_error: one line for the user on failure, or NULL; the caller frees it
  *
- * Return: 0, or -ENOMEM, -EIO.
+ * Return: 0, -ENOMEM, -EIO, or for a kept one as keep_open().
  */
-int layer_open(struct fs *fs);
+int layer_open(struct fs *fs, char **ret_error);
 
-/** layer_close() - everything in it is gone; inodes may be freed after it. Accepts a file system without one. */
+/** layer_close() - what is in memory is gone; inodes may be freed after it. Accepts a file system without one. */
 void layer_close(struct fs *fs);
+
+/** layer_dev() - LAYER_DEV_MAJOR and LAYER_DEV_MINOR as one number */
+uint64_t layer_dev(void);
 
 /**
  * layer_node() - the node of an inode, made by the first who asks
@@ -108,8 +126,15 @@ void layer_forget(struct fs *fs, struct inode *inode);
  */
 int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node);
 
-/** layer_save() - put what writing has changed of a node into its record. Locks: layer->lock, node->lock. */
-int layer_save(struct fs *fs, struct node *node);
+/**
+ * layer_save() - put what writing has changed of a node into its record
+ *
+ * Of a kept layer's nodes the page file is synced first.
+ *
+ * Locks: layer->lock, node->lock; of a kept layer's neither while the disk is waited for.
+ * Return: 0, or -errno of the sync or the database: then it is still to be done.
+ */
+int layer_save(struct fs *fs, struct inode *inode, struct node *node);
 
 /**
  * layer_inode_locked() - the inode of a record, with one lookup counted; as inode_lookup() without ret->stx
@@ -133,8 +158,8 @@ int layer_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx);
 /** layer_backing_statx() - attributes of the BACKING object that an inode stands for. Return: 0 or -errno. */
 int layer_backing_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx);
 
-/** layer_charge() - count data pages in. Return: 0, or -ENOSPC at layer_max. */
-int layer_charge(struct layer *layer, uint64_t pages);
+/** layer_charge() - count data pages in. Return: 0, or -ENOSPC at layer_max, or without room on the disk. */
+int layer_charge(struct fs *fs, uint64_t pages);
 
 /** layer_discharge() - count data pages out */
 void layer_discharge(struct layer *layer, uint64_t pages);

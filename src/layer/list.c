@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "fs.h"
+#include "layer/keep.h"
 #include "layer/layer.h"
 #include "layer/names.h"
 #include "util.h"
@@ -97,7 +98,7 @@ static int list_backing(struct fs *fs, struct inode *directory, const struct kno
 static uint64_t number_of(const struct fs *fs, const struct db_entry *entry)
 {
 	if (entry->has_origin)
-		return inode_number(fs, entry->origin.dev, entry->origin.ino);
+		return inode_number(fs, keep_device(fs, entry->origin.dev), entry->origin.ino);
 	return inode_number(fs, makedev(LAYER_DEV_MAJOR, LAYER_DEV_MINOR), entry->node);
 }
 

@@ -18,7 +18,7 @@ static int zero_part(struct access *access, uint64_t offset, uint64_t end)
 	if (offset >= end ||
 	    (pages_run(&access->node->pages, offset, end, &kind) == end && kind == PAGES_ZERO))
 		return 0;
-	result = layer_charge(access->fs->layer, pages_missing(&access->node->pages, page, page + 1));
+	result = layer_charge(access->fs, pages_missing(&access->node->pages, page, page + 1));
 	if (result < 0)
 		return result;
 	result = access_put_part(access, zeros, (size_t)(end - offset), offset);
@@ -43,7 +43,8 @@ static int zero_range(struct access *access, uint64_t offset, uint64_t end)
 		return result;
 	freed = pages_set_zero(&access->node->pages, first, last);
 	layer_discharge(access->fs->layer, freed);
-	if (freed > 0 && access_pages(access) == 0 &&
+	access->node->loose = access->node->loose || freed > 0;
+	if (freed > 0 && !access->fs->layer->kept && access_pages(access) == 0 &&
 	    fallocate(access->pages.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		      (off_t)(first * LAYER_PAGE), (off_t)((last - first) * LAYER_PAGE)) < 0)
 		return errno == EOPNOTSUPP ? 0 : -errno;
@@ -66,7 +67,7 @@ static int give_pages(struct access *access, uint64_t offset, uint64_t end)
 		next = (next + LAYER_PAGE - 1) / LAYER_PAGE * LAYER_PAGE;
 		if (kind != PAGES_ZERO)
 			continue;
-		result = layer_charge(access->fs->layer, (next - at) / LAYER_PAGE);
+		result = layer_charge(access->fs, (next - at) / LAYER_PAGE);
 		if (result < 0)
 			break;
 		result = access_pages(access);

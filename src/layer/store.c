@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "layer/store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -48,6 +49,41 @@ int store_open_memory(struct store *store)
 	store->directory = -1;
 	store->buckets = calloc(BUCKETS_MIN, sizeof(store->buckets[0]));
 	return store->buckets == NULL ? -ENOMEM : 0;
+}
+
+void store_open_directory(struct store *store, int fd)
+{
+	*store = (struct store){.directory = fd};
+	pthread_mutex_init(&store->lock, NULL);
+}
+
+int store_sync_names(struct store *store)
+{
+	if (store->directory < 0 || !atomic_exchange(&store->made, false) || fsync(store->directory) == 0)
+		return 0;
+	atomic_store(&store->made, true);
+	return -errno;
+}
+
+int store_each(struct store *store, int (*call)(void *context, uint64_t id), void *context)
+{
+	DIR *directory = fdopendir(openat(store->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	const struct dirent *entry;
+	int result = 0;
+
+	if (directory == NULL)
+		return -errno;
+	while (result == 0 && (errno = 0, entry = readdir(directory)) != NULL) {
+		char *end;
+		unsigned long long id = strtoull(entry->d_name, &end, 16);
+
+		if (*end == '\0' && end != entry->d_name)
+			result = call(context, id);
+	}
+	if (result == 0)
+		result = -errno;
+	closedir(directory);
+	return result;
 }
 
 void store_close(struct store *store)
@@ -130,7 +166,11 @@ int store_file(struct store *store, uint64_t id, bool create)
 	if (store->directory < 0)
 		return memory_file(store, id, create);
 	snprintf(name, sizeof(name), "%llx", (unsigned long long)id);
-	fd = openat(store->directory, name, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+	fd = openat(store->directory, name, O_RDWR | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT && create) {
+		fd = openat(store->directory, name, O_RDWR | O_CLOEXEC | O_CREAT, 0600);
+		atomic_store(&store->made, true);
+	}
 	return fd < 0 ? -errno : fd;
 }
 

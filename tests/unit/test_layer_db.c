@@ -14,7 +14,7 @@ static struct layer_db *db;
 
 static void set_up(void)
 {
-	ck_assert_int_eq(db_open(&db), 0);
+	ck_assert_int_eq(db_open(NULL, &db), 0);
 }
 
 static void tear_down(void)

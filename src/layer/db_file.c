@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/* The database as such: schema, statements, transactions. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "layer/db_private.h"
+#include "util.h"
+
+static const char schema[] =
+	"CREATE TABLE nodes(id INTEGER PRIMARY KEY, own INTEGER, mode INTEGER, uid INTEGER, gid INTEGER,"
+	" links INTEGER, rdev INTEGER, size INTEGER, atime INTEGER, atime_ns INTEGER, mtime INTEGER,"
+	" mtime_ns INTEGER, ctime INTEGER, ctime_ns INTEGER, btime INTEGER, btime_ns INTEGER, clean INTEGER,"
+	" target BLOB, data BLOB, zero BLOB, origin_dev INTEGER, origin_ino INTEGER, origin_birth INTEGER,"
+	" handle_mount INTEGER, handle_type INTEGER, handle BLOB, path BLOB, pages INTEGER);"
+	"CREATE UNIQUE INDEX origins ON nodes(origin_ino, origin_dev, origin_birth)"
+	" WHERE origin_ino IS NOT NULL;"
+	"CREATE TABLE entries(parent INTEGER, name BLOB, node INTEGER, PRIMARY KEY(parent, name))"
+	" WITHOUT ROWID;"
+	"CREATE INDEX nameless ON nodes(id) WHERE links=0;"
+	"CREATE TABLE facts(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;"
+	"CREATE TABLE xattrs(node INTEGER, name BLOB, value BLOB, PRIMARY KEY(node, name)) WITHOUT ROWID;";
+
+#define ATTRIBUTES                                                                                           \
+	"own=?2,mode=?3,uid=?4,gid=?5,links=?6,rdev=?7,atime=?9,atime_ns=?10,mtime=?11,"                     \
+	"mtime_ns=?12,ctime=?13,ctime_ns=?14,btime=?15,btime_ns=?16"
+#define COLUMNS                                                                                              \
+	"id,own,mode,uid,gid,links,rdev,size,atime,atime_ns,mtime,mtime_ns,ctime,ctime_ns,btime,btime_ns,"   \
+	"clean,target,data,zero,origin_dev,origin_ino,origin_birth,handle_mount,handle_type,handle,path,"    \
+	"pages"
+
+static const char *const texts[STATEMENTS] = {
+	[BEGIN] = "SAVEPOINT change",
+	[COMMIT] = "RELEASE change",
+	[ROLLBACK] = "ROLLBACK TO change",
+	[NODE_INSERT] = "INSERT INTO nodes(" COLUMNS
+			") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,"
+			"?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28)",
+	[NODE_UPDATE] = "UPDATE nodes SET " ATTRIBUTES " WHERE id=?1",
+	[NODE_UPDATE_PAGES] = "UPDATE nodes SET " ATTRIBUTES
+			      ",size=?8,clean=?17,data=?19,zero=?20,pages=?28 WHERE id=?1",
+	[NODE_LOAD] = "SELECT " COLUMNS " FROM nodes WHERE id=?1",
+	[NODE_BY_ORIGIN] = "SELECT " COLUMNS
+			   " FROM nodes WHERE origin_ino=?1 AND origin_dev=?2 AND origin_birth=?3",
+	[NODE_DELETE] = "DELETE FROM nodes WHERE id=?1",
+	[NODE_DELETE_ENTRIES] = "DELETE FROM entries WHERE parent=?1",
+	[NODE_DELETE_XATTRS] = "DELETE FROM xattrs WHERE node=?1",
+	[ENTRY_GET] = "SELECT e.name,e.node,n.mode,n.origin_dev,n.origin_ino,n.origin_birth FROM entries e"
+		      " LEFT JOIN nodes n ON n.id=e.node WHERE e.parent=?1 AND e.name=?2",
+	[ENTRY_PUT] = "INSERT OR REPLACE INTO entries(parent,name,node) VALUES(?1,?2,?3)",
+	[ENTRY_DELETE] = "DELETE FROM entries WHERE parent=?1 AND name=?2",
+	[ENTRIES] = "SELECT e.name,e.node,n.mode,n.origin_dev,n.origin_ino,n.origin_birth FROM entries e"
+		    " LEFT JOIN nodes n ON n.id=e.node WHERE e.parent=?1 ORDER BY e.name",
+	[XATTR_GET] = "SELECT value FROM xattrs WHERE node=?1 AND name=?2",
+	[XATTR_PUT] = "INSERT OR REPLACE INTO xattrs(node,name,value) VALUES(?1,?2,?3)",
+	[XATTR_DELETE] = "DELETE FROM xattrs WHERE node=?1 AND name=?2",
+	[XATTRS] = "SELECT name FROM xattrs WHERE node=?1",
+	[TRANSACTION_BEGIN] = "BEGIN IMMEDIATE",
+	[TRANSACTION_COMMIT] = "COMMIT",
+	[FACT_GET] = "SELECT value FROM facts WHERE name=?1",
+	[FACT_PUT] = "INSERT OR REPLACE INTO facts(name,value) VALUES(?1,?2)",
+	[TOTALS] = "SELECT max(id),sum(origin_ino IS NOT NULL),sum(pages) FROM nodes",
+	[NAMELESS] = "SELECT id FROM nodes WHERE links=0 LIMIT 1",
+	[NODE_EXISTS] = "SELECT 1 FROM nodes WHERE id=?1",
+};
+
+int db_error(int code)
+{
+	switch (code & 0xff) {
+	case SQLITE_OK:
+	case SQLITE_DONE:
+	case SQLITE_ROW:
+		return 0;
+	case SQLITE_FULL:
+		return -ENOSPC;
+	case SQLITE_NOMEM:
+		return -ENOMEM;
+	case SQLITE_NOTADB:
+	case SQLITE_CORRUPT:
+		return -EUCLEAN;
+	default:
+		return -EIO;
+	}
+}
+
+/* "mmfs": what file(1) may know a layer by */
+#define APPLICATION 0x6d6d6673
+
+static _Thread_local int found_format;
+
+int db_format(void)
+{
+	return found_format;
+}
+
+static int execute(struct layer_db *db, const char *text)
+{
+	return db_error(sqlite3_exec(db->sqlite, text, NULL, NULL, NULL));
+}
+
+static int pragma(struct layer_db *db, const char *text, int *ret_value)
+{
+	sqlite3_stmt *statement;
+	int code = sqlite3_prepare_v2(db->sqlite, text, -1, &statement, NULL);
+
+	if (code == SQLITE_OK)
+		code = sqlite3_step(statement);
+	if (code == SQLITE_ROW)
+		*ret_value = sqlite3_column_int(statement, 0);
+	sqlite3_finalize(statement);
+	return db_error(code);
+}
+
+/* Is it a layer that this program can read? A file of no bytes is about to become one. */
+static int check_format(struct layer_db *db, bool *ret_empty)
+{
+	int application = 0, pages = 0, result = pragma(db, "PRAGMA page_count", &pages);
+
+	if (result == 0)
+		result = pragma(db, "PRAGMA application_id", &application);
+	if (result == 0)
+		result = pragma(db, "PRAGMA user_version", &found_format);
+	*ret_empty = pages == 0;
+	if (result < 0 || *ret_empty)
+		return result;
+	if (application != APPLICATION)
+		found_format = 0;
+	return found_format == DB_FORMAT ? 0 : -EPROTO;
+}
+
+static int prepare_file(struct layer_db *db)
+{
+	bool empty = false;
+	int result = execute(db, "PRAGMA locking_mode=EXCLUSIVE");
+
+	if (result == 0)
+		result = check_format(db, &empty);
+	if (result == 0 && empty) {
+		result = execute(db, "BEGIN IMMEDIATE");
+		if (result == 0)
+			result = execute(db, schema);
+		if (result == 0)
+			result = execute(db,
+					 "PRAGMA application_id=0x6d6d6673; PRAGMA user_version=1; COMMIT");
+	}
+	return result < 0 ? result
+			  : execute(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
+					"PRAGMA temp_store=MEMORY");
+}
+
+int db_open(const char *path, struct layer_db **ret_db)
+{
+	struct layer_db *db = calloc(1, sizeof(*db));
+	int code, result;
+
+	if (db == NULL)
+		return -ENOMEM;
+	code = sqlite3_open_v2(path == NULL ? ":memory:" : path, &db->sqlite,
+			       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+	result = code != SQLITE_OK ? db_error(code) : path == NULL ? execute(db, schema) : prepare_file(db);
+	for (int i = 0; i < STATEMENTS && result == 0; i++)
+		result = db_error(sqlite3_prepare_v3(db->sqlite, texts[i], -1, SQLITE_PREPARE_PERSISTENT,
+						     &db->statements[i], NULL));
+	db->in_file = path != NULL;
+	if (result == 0 && db->in_file)
+		result = db_run(db->statements[TRANSACTION_BEGIN]);
+	if (result < 0) {
+		db_close(db);
+		return result;
+	}
+	*ret_db = db;
+	return 0;
+}
+
+/* SQLite ends a transaction by itself where it cannot go on with it. */
+static void note_lost(struct layer_db *db)
+{
+	if (db->in_file && sqlite3_get_autocommit(db->sqlite))
+		db->lost = true;
+}
+
+bool db_is_lost(const struct layer_db *db)
+{
+	return db->lost;
+}
+
+int db_commit(struct layer_db *db, bool *ret_changed)
+{
+	int result;
+
+	*ret_changed = db->in_file && sqlite3_total_changes64(db->sqlite) != db->committed;
+	if (!*ret_changed)
+		return 0;
+	result = db_run(db->statements[TRANSACTION_COMMIT]);
+	if (result < 0) {
+		note_lost(db);
+		return result;
+	}
+	db->committed = sqlite3_total_changes64(db->sqlite);
+	result = db_run(db->statements[TRANSACTION_BEGIN]);
+	note_lost(db);
+	return result;
+}
+
+void db_close(struct layer_db *db)
+{
+	if (db == NULL)
+		return;
+	for (int i = 0; i < STATEMENTS; i++)
+		sqlite3_finalize(db->statements[i]);
+	if (db->in_file)
+		execute(db, "COMMIT; PRAGMA wal_checkpoint(TRUNCATE)");
+	sqlite3_close(db->sqlite);
+	free(db);
+}
+
+void db_bind_number(sqlite3_stmt *statement, int index, uint64_t value)
+{
+	sqlite3_bind_int64(statement, index, (sqlite3_int64)value);
+}
+
+void db_bind_bytes(sqlite3_stmt *statement, int index, const void *bytes, size_t size)
+{
+	if (bytes == NULL)
+		sqlite3_bind_null(statement, index);
+	else if (size == 0)
+		sqlite3_bind_zeroblob(statement, index, 0);
+	else
+		sqlite3_bind_blob64(statement, index, bytes, size, SQLITE_STATIC);
+}
+
+void db_bind_name(sqlite3_stmt *statement, int index, const char *name)
+{
+	db_bind_bytes(statement, index, name, name == NULL ? 0 : strlen(name));
+}
+
+static void end(sqlite3_stmt *statement)
+{
+	sqlite3_reset(statement);
+	sqlite3_clear_bindings(statement);
+}
+
+void db_end_statement(sqlite3_stmt **statement)
+{
+	end(*statement);
+}
+
+int db_run(sqlite3_stmt *statement)
+{
+	int code = sqlite3_step(statement);
+
+	end(statement);
+	return db_error(code);
+}
+
+uint64_t db_number(sqlite3_stmt *statement, int column)
+{
+	return (uint64_t)sqlite3_column_int64(statement, column);
+}
+
+void *db_bytes(sqlite3_stmt *statement, int column, size_t *ret_size)
+{
+	size_t size = (size_t)sqlite3_column_bytes(statement, column);
+	const void *bytes = sqlite3_column_blob(statement, column);
+
+	*ret_size = size;
+	if (sqlite3_column_type(statement, column) == SQLITE_NULL)
+		return NULL;
+	return copy_text(bytes == NULL ? "" : bytes, size);
+}
+
+struct identity_key db_key(sqlite3_stmt *statement, int column)
+{
+	return (struct identity_key){
+		.dev = db_number(statement, column),
+		.ino = db_number(statement, column + 1),
+		.birth_ns = sqlite3_column_int64(statement, column + 2),
+	};
+}
+
+int db_begin(struct layer_db *db)
+{
+	return db_run(db->statements[BEGIN]);
+}
+
+int db_end(struct layer_db *db, int result)
+{
+	int released;
+
+	if (result < 0)
+		db_run(db->statements[ROLLBACK]);
+	released = db_run(db->statements[COMMIT]);
+	note_lost(db);
+	return result < 0 ? result : released;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* Names of directories, extended attributes, and facts about the whole. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "layer/db_private.h"
+#include "util.h"
+
+static struct db_entry read_entry(sqlite3_stmt *statement)
+{
+	return (struct db_entry){
+		.node = db_number(statement, 1),
+		.type = (mode_t)db_number(statement, 2) & S_IFMT,
+		.has_origin = sqlite3_column_type(statement, 4) != SQLITE_NULL,
+		.origin = db_key(statement, 3),
+	};
+}
+
+int db_entry_get(struct layer_db *db, uint64_t parent, const char *name, struct db_entry *ret_entry)
+{
+	CLEANUP(db_end_statement) sqlite3_stmt *statement = db->statements[ENTRY_GET];
+	int code;
+
+	db_bind_number(statement, 1, parent);
+	db_bind_name(statement, 2, name);
+	code = sqlite3_step(statement);
+	if (code == SQLITE_DONE)
+		return -ENOENT;
+	if (code == SQLITE_ROW)
+		*ret_entry = read_entry(statement);
+	return db_error(code);
+}
+
+int db_entry_put(struct layer_db *db, uint64_t parent, const char *name, uint64_t node)
+{
+	sqlite3_stmt *statement = db->statements[ENTRY_PUT];
+
+	db_bind_number(statement, 1, parent);
+	db_bind_name(statement, 2, name);
+	db_bind_number(statement, 3, node);
+	return db_run(statement);
+}
+
+int db_entry_delete(struct layer_db *db, uint64_t parent, const char *name)
+{
+	sqlite3_stmt *statement = db->statements[ENTRY_DELETE];
+
+	db_bind_number(statement, 1, parent);
+	db_bind_name(statement, 2, name);
+	return db_run(statement);
+}
+
+int db_entries(struct layer_db *db, uint64_t parent,
+	       int (*call)(void *context, const char *name, const struct db_entry *entry), void *context)
+{
+	CLEANUP(db_end_statement) sqlite3_stmt *statement = db->statements[ENTRIES];
+	int code, result = 0;
+
+	db_bind_number(statement, 1, parent);
+	while (result >= 0 && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+		CLEANUP(free_pointer) char *name = NULL;
+		struct db_entry entry = read_entry(statement);
+		size_t size;
+
+		name = db_bytes(statement, 0, &size);
+		result = name == NULL ? -ENOMEM : call(context, name, &entry);
+	}
+	return result < 0 ? result : db_error(code);
+}
+
+ssize_t db_xattr_get(struct layer_db *db, uint64_t node, const char *name, void **ret_value)
+{
+	CLEANUP(db_end_statement) sqlite3_stmt *statement = db->statements[XATTR_GET];
+	size_t size;
+	int code;
+
+	db_bind_number(statement, 1, node);
+	db_bind_name(statement, 2, name);
+	code = sqlite3_step(statement);
+	if (code == SQLITE_DONE)
+		return -ENODATA;
+	if (code != SQLITE_ROW)
+		return db_error(code);
+	*ret_value = db_bytes(statement, 0, &size);
+	return *ret_value == NULL ? -ENOMEM : (ssize_t)size;
+}
+
+int db_xattr_put(struct layer_db *db, uint64_t node, const char *name, const void *value, size_t size)
+{
+	sqlite3_stmt *statement = db->statements[XATTR_PUT];
+
+	db_bind_number(statement, 1, node);
+	db_bind_name(statement, 2, name);
+	db_bind_bytes(statement, 3, value == NULL ? "" : value, size);
+	return db_run(statement);
+}
+
+int db_xattr_delete(struct layer_db *db, uint64_t node, const char *name)
+{
+	sqlite3_stmt *statement = db->statements[XATTR_DELETE];
+
+	db_bind_number(statement, 1, node);
+	db_bind_name(statement, 2, name);
+	return db_run(statement);
+}
+
+int db_xattrs(struct layer_db *db, uint64_t node, int (*call)(void *context, const char *name), void *context)
+{
+	CLEANUP(db_end_statement) sqlite3_stmt *statement = db->statements[XATTRS];
+	int code, result = 0;
+
+	db_bind_number(statement, 1, node);
+	while (result >= 0 && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+		CLEANUP(free_pointer) char *name = NULL;
+		size_t size;
+
+		name = db_bytes(statement, 0, &size);
+		result = name == NULL ? -ENOMEM : call(context, name);
+	}
+	return result < 0 ? result : db_error(code);
+}
+
+ssize_t db_fact_get(struct layer_db *db, const char *name, void **ret_value)
+{
+	CLEANUP(db_end_statement) sqlite3_stmt *statement = db->statements[FACT_GET];
+	size_t size;
+	int code;
+
+	sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
+	code = sqlite3_step(statement);
+	if (code == SQLITE_DONE)
+		return -ENODATA;
+	if (code != SQLITE_ROW)
+		return db_error(code);
+	*ret_value = db_bytes(statement, 0, &size);
+	return *ret_value == NULL ? -ENOMEM : (ssize_t)size;
+}
+
+int db_fact_put(struct layer_db *db, const char *name, const void *value, size_t size)
+{
+	sqlite3_stmt *statement = db->statements[FACT_PUT];
+
+	sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
+	db_bind_bytes(statement, 2, value, size);
+	return db_run(statement);
+}

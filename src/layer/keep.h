@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MEMMAPFS_LAYER_KEEP_H
+#define MEMMAPFS_LAYER_KEEP_H
+
+/*
+ * Layers that outlive the daemon: a directory with the database (layer.db and its log), the page files
+ * (pages/ID) and a lock file that says who holds it. What each call does of a layer in memory is said there.
+ *
+ * In the database a device of 0 stands for the one that BACKING's root is on, whose number may be another the
+ * next time.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct fs;
+struct inode;
+struct node;
+
+/**
+ * keep_open() - open the layer in a directory, which is made if it is not there, and hold it
+ * @ret_error: one line for the user on failure; the caller frees it
+ *
+ * Return: 0, or
+ *   -EBUSY     another daemon holds it
+ *   -EXDEV     it belongs to another BACKING
+ *   -ENOTEMPTY the directory has other things in it
+ *   -EINVAL    it lies in BACKING
+ *   -EPROTO, -EUCLEAN as db_open(), or -errno of opening what is there
+ */
+int keep_open(struct fs *fs, const char *path, char **ret_error);
+
+/** keep_closing() - note that the layer was closed as it should be. In memory: nothing. */
+void keep_closing(struct fs *fs);
+
+/** keep_device() - a device as the database has it, or one of the database as it is now */
+uint64_t keep_device(const struct fs *fs, uint64_t dev);
+
+/**
+ * keep_has_room() - may so many bytes of pages be added?
+ *
+ * Some of the disk is left to the database: what has been changed must still be committed when pages have filled
+ * the rest.
+ */
+bool keep_has_room(const struct fs *fs, uint64_t bytes);
+
+/** keep_sync_pages() - put a node's page file onto the disk. In memory: nothing. Return: 0 or -errno. */
+int keep_sync_pages(struct fs *fs, struct inode *inode, struct node *node);
+
+/** keep_remove_locked() - a node's page file goes: now, or once it is on the disk that the node has gone */
+void keep_remove_locked(struct fs *fs, uint64_t id);
+
+/**
+ * keep_commit() - have every change of names and attributes so far, and every record that was saved, on the disk
+ *
+ * In memory: nothing.
+ *
+ * Locks:  commit_lock, and layer->lock while the database commits; none of the layer's may be held.
+ * Blocks: for the disk, and for others who commit.
+ * Return: 0, -errno of the database or of fsync(2), or -EIO for ever once the database has lost changes.
+ */
+int keep_commit(struct fs *fs);
+
+/**
+ * keep_sync() - fsync(2) of one inode: its pages, then its record, then everything else that is to be committed
+ *
+ * In memory: nothing.
+ *
+ * Return: 0, or -errno as keep_commit() and layer_save().
+ */
+int keep_sync(struct fs *fs, struct inode *inode);
+
+#endif

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <sys/sysinfo.h>
 
 #include "layer/layer.h"
 #include "layer/xattrs.h"
@@ -155,23 +154,11 @@ void cow_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_se
 		op_reply_attributes(req, &stx, watch_trust(fs, inode)->attr_s);
 }
 
-/* Bytes that the layer has room for: memory, or what layer_max leaves of it. */
-static uint64_t room(const struct layer *layer)
-{
-	uint64_t used = atomic_load(&layer->page_count) * LAYER_PAGE;
-	struct sysinfo info;
-
-	if (layer->max != 0)
-		return layer->max > used ? layer->max - used : 0;
-	if (sysinfo(&info) < 0)
-		return 0;
-	return ((uint64_t)info.freeram + info.bufferram + info.freeswap) * info.mem_unit;
-}
-
 void cow_statfs(fuse_req_t req, fuse_ino_t nodeid)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct fs *fs = op_fs(req);
+	uint64_t room = layer_room(fs->layer);
 	struct statvfs info;
 	int result = inode_fd(fs, fs->root, FD_PATH, &use);
 
@@ -184,8 +171,8 @@ void cow_statfs(fuse_req_t req, fuse_ino_t nodeid)
 	}
 	/* What BACKING has in use, the layer's pages, and what is free for the layer. */
 	info.f_blocks = info.f_blocks - info.f_bfree +
-			(atomic_load(&fs->layer->page_count) * LAYER_PAGE + room(fs->layer)) / info.f_frsize;
-	info.f_bfree = info.f_bavail = room(fs->layer) / info.f_frsize;
+			(atomic_load(&fs->layer->page_count) * LAYER_PAGE + room) / info.f_frsize;
+	info.f_bfree = info.f_bavail = room / info.f_frsize;
 	fuse_reply_statfs(req, &info);
 }
 

@@ -139,6 +139,9 @@ int layer_charge(struct layer *layer, uint64_t pages);
 /** layer_discharge() - count data pages out */
 void layer_discharge(struct layer *layer, uint64_t pages);
 
+/** layer_room() - bytes that data pages may still take: what layer_max leaves, and without it memory and swap */
+uint64_t layer_room(const struct layer *layer);
+
 /** layer_now() - the time a change gets: the kernel's coarse clock, as of its own file systems */
 struct statx_timestamp layer_now(void);
 

@@ -223,7 +223,7 @@ equal(os.pread(fd, 100, 500000000), bytes(100))
 equal(os.pread(fd, 100, 4096 * 1000), bytes(100))
 PY
 
-check 'memory past the end of a file, where fallocate(2) put it, goes with a truncation' py <<'PY'
+check 'memory past the end of a file, where fallocate(2) put it, goes with a truncation, and none is given that there is not' py <<'PY'
 def page_files():
     sizes = []
     for name in os.listdir("/proc/%s/fd" % os.environ["DAEMON"]):
@@ -237,6 +237,9 @@ fallocate(fd, FALLOC_KEEP_SIZE, 0, 16 * MIB)
 equal(page_files() - before, 16 * MIB)
 os.ftruncate(fd, 0)
 equal(page_files() - before, 0)
+with raises(ENOSPC):
+    fallocate(fd, 0, 0, 1 << 42)
+equal((os.fstat(fd).st_size, page_files() - before), (0, 0))
 PY
 
 check 'a change of attributes, names or links copies nothing' py <<'PY'

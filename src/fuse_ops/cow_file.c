@@ -120,13 +120,15 @@ void cow_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file
 	fuse_reply_err(req, 0);
 }
 
-static ssize_t nothing_clean(void *context, unsigned char *to, size_t length, uint64_t offset)
+/* What BACKING has not any more reads as zeros; what cannot be read is an error and never zeros. */
+static ssize_t read_nothing(void *context, unsigned char *to, size_t length, uint64_t offset)
 {
-	(void)context;
+	const int *result = context;
+
 	(void)to;
 	(void)length;
 	(void)offset;
-	return 0;
+	return *result == -ESTALE ? 0 : *result;
 }
 
 void cow_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struct fuse_file_info *fi)
@@ -136,7 +138,7 @@ void cow_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, stru
 	struct open_file open;
 	struct node *node;
 	ssize_t got;
-	bool clean;
+	int result;
 
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
@@ -145,9 +147,10 @@ void cow_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, stru
 		return;
 	}
 	node = layer_peek(open.inode);
-	clean = node->has_origin && op_clean_begin(&source, &open) == 0;
+	result = node->has_origin ? op_clean_begin(&source, &open) : -ESTALE;
 	got = content_read(open.fs, open.inode, node, request->space, MIN(size, request->space_size),
-			   (uint64_t)offset, clean ? op_clean_read : nothing_clean, &source);
+			   (uint64_t)offset, result == 0 ? op_clean_read : read_nothing,
+			   result == 0 ? (void *)&source : &result);
 	op_clean_end(&source);
 	if (got < 0) {
 		fs_count(open.fs, FAULTS_IO, 1);

@@ -164,8 +164,10 @@ static off_t seek_clean(struct access *access, uint64_t at, uint64_t end, int wh
 	int result = access->backing.fd >= 0 ? 0
 					     : inode_fd(access->fs, access->inode, FD_READ, &access->backing);
 
+	if (result < 0 && result != -ESTALE)
+		return result;
 	if (result < 0)
-		return result == -ESTALE && whence == SEEK_HOLE ? (off_t)at : (off_t)end;
+		return whence == SEEK_HOLE ? (off_t)at : (off_t)end;
 	found = lseek(access->backing.fd, (off_t)at, whence);
 	if (found < 0 && errno != ENXIO)
 		return -errno;

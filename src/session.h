@@ -89,6 +89,9 @@ int session_fsync_clients(struct session *session);
  */
 void session_forget_content(struct session *session, uint64_t nodeid);
 
+/** session_forget_attributes() - of its attributes only; from any thread: it waits for nobody */
+void session_forget_attributes(struct session *session, uint64_t nodeid);
+
 /**
  * session_backing_open() - have the kernel read and write a backing file itself
  * @fd: the file; borrowed, O_PATH will do
@@ -99,9 +102,6 @@ int session_backing_open(struct session *session, int fd);
 
 /** session_backing_close() - no open that is still to come uses it */
 void session_backing_close(struct session *session, int backing);
-
-/** session_forget_attributes() - the same, of its attributes only */
-void session_forget_attributes(struct session *session, uint64_t nodeid);
 
 /**
  * session_forget_name() - have the kernel look a name up anew, whatever it believes it leads to

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <sys/sysinfo.h>
 
 #include "file.h"
 #include "layer/keep.h"
@@ -85,8 +84,10 @@ struct content_writer cow_writer(fuse_req_t req, struct inode *inode, bool kill_
 	struct statx stx;
 
 	/* Only where something may go does it matter who that is. */
-	if (kill_setid && layer_statx(op_fs(req), inode, &stx) == 0 && (stx.stx_mode & (S_ISUID | S_ISGID)))
+	if (kill_setid && layer_statx(op_fs(req), inode, &stx) == 0 && (stx.stx_mode & (S_ISUID | S_ISGID))) {
 		writer.keeps_setgid = cow_in_group(req, stx.stx_gid);
+		writer.loses = true;
+	}
 	return writer;
 }
 
@@ -171,23 +172,11 @@ void cow_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_se
 		op_reply_attributes(req, &stx, watch_trust(fs, inode)->attr_s);
 }
 
-/* Bytes that the layer has room for: memory, or what layer_max leaves of it. */
-static uint64_t room(const struct layer *layer)
-{
-	uint64_t used = atomic_load(&layer->page_count) * LAYER_PAGE;
-	struct sysinfo info;
-
-	if (layer->max != 0)
-		return layer->max > used ? layer->max - used : 0;
-	if (sysinfo(&info) < 0)
-		return 0;
-	return ((uint64_t)info.freeram + info.bufferram + info.freeswap) * info.mem_unit;
-}
-
 void cow_statfs(fuse_req_t req, fuse_ino_t nodeid)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct fs *fs = op_fs(req);
+	uint64_t room = layer_room(fs->layer);
 	struct statvfs info;
 	int result = inode_fd(fs, fs->root, FD_PATH, &use);
 
@@ -205,8 +194,8 @@ void cow_statfs(fuse_req_t req, fuse_ino_t nodeid)
 	}
 	/* What BACKING has in use, the layer's pages, and what is free for the layer. */
 	info.f_blocks = info.f_blocks - info.f_bfree +
-			(atomic_load(&fs->layer->page_count) * LAYER_PAGE + room(fs->layer)) / info.f_frsize;
-	info.f_bfree = info.f_bavail = room(fs->layer) / info.f_frsize;
+			(atomic_load(&fs->layer->page_count) * LAYER_PAGE + room) / info.f_frsize;
+	info.f_bfree = info.f_bavail = room / info.f_frsize;
 	fuse_reply_statfs(req, &info);
 }
 

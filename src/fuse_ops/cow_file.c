@@ -126,13 +126,15 @@ void cow_release(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 	fuse_reply_err(req, 0);
 }
 
-static ssize_t nothing_clean(void *context, unsigned char *to, size_t length, uint64_t offset)
+/* What BACKING has not any more reads as zeros; what cannot be read is an error and never zeros. */
+static ssize_t read_nothing(void *context, unsigned char *to, size_t length, uint64_t offset)
 {
-	(void)context;
+	const int *result = context;
+
 	(void)to;
 	(void)length;
 	(void)offset;
-	return 0;
+	return *result == -ESTALE ? 0 : *result;
 }
 
 void cow_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struct fuse_file_info *fi)
@@ -142,7 +144,7 @@ void cow_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, stru
 	struct open_file open;
 	struct node *node;
 	ssize_t got;
-	bool clean;
+	int result;
 
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
@@ -151,9 +153,10 @@ void cow_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, stru
 		return;
 	}
 	node = layer_peek(open.inode);
-	clean = node->has_origin && op_clean_begin(&source, &open) == 0;
+	result = node->has_origin ? op_clean_begin(&source, &open) : -ESTALE;
 	got = content_read(open.fs, open.inode, node, request->space, MIN(size, request->space_size),
-			   (uint64_t)offset, clean ? op_clean_read : nothing_clean, &source);
+			   (uint64_t)offset, result == 0 ? op_clean_read : read_nothing,
+			   result == 0 ? (void *)&source : &result);
 	op_clean_end(&source);
 	if (got < 0) {
 		fs_count(open.fs, FAULTS_IO, 1);
@@ -169,7 +172,7 @@ void cow_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, stru
 void cow_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, off_t offset,
 	       struct fuse_file_info *fi)
 {
-	struct content_writer writer;
+	struct content_writer writer = {0};
 	struct extent extent = {0, 0};
 	struct open_file open;
 	struct node *node;
@@ -186,6 +189,8 @@ void cow_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size,
 		writer = cow_writer(req, open.inode, request_current()->kill_setid);
 		put = content_write(open.fs, open.inode, node, data, size, append, &writer, &extent.start);
 	}
+	if (writer.loses)
+		op_setid_lost(open.fs, open.inode);
 	if (put < 0)
 		fs_count(open.fs, put == -ENOSPC ? FAULTS_NOSPACE : FAULTS_IO, put == -ENOSPC || put == -EIO);
 	else
@@ -196,7 +201,7 @@ void cow_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size,
 void cow_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off_t length,
 		   struct fuse_file_info *fi)
 {
-	struct content_writer writer;
+	struct content_writer writer = {0};
 	struct open_file open;
 	struct node *node;
 	bool failed = false;
@@ -211,6 +216,8 @@ void cow_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, of
 		result = content_allocate(open.fs, open.inode, node, mode, (uint64_t)offset, (uint64_t)length,
 					  &writer);
 	}
+	if (writer.loses)
+		op_setid_lost(open.fs, open.inode);
 	if (result == 0)
 		result = sync_written(open.fs, open.inode, open.file, (uint64_t)offset, (uint64_t)length, 0,
 				      &failed);

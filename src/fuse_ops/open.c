@@ -56,14 +56,16 @@ static int truncate_backing(fuse_req_t req, struct inode *inode, struct file *fi
 {
 	CLEANUP(creds_restore) struct creds creds = {0};
 	int result = 0;
-	bool failed;
+	bool failed, loses;
 
 	file_change_begin(file, fd);
-	op_become_writer(req, fd, !request_current()->kill_setid, 0, &creds);
+	loses = op_become_writer(req, fd, !request_current()->kill_setid, 0, &creds);
 	if (ftruncate(fd, 0) < 0)
 		result = -errno;
 	creds_restore(&creds);
 	file_change_end(file, fd);
+	if (loses)
+		op_setid_lost(op_fs(req), inode);
 	if (result < 0)
 		return result;
 	mapping_resized(&file->mapping, 0);

@@ -7,6 +7,7 @@
 #include "file.h"
 #include "handle.h"
 #include "log.h"
+#include "session.h"
 #include "unopened.h"
 
 #define MAX_BACKGROUND 64
@@ -203,23 +204,30 @@ void op_fill_entry(struct fs *fs, const struct found *found, struct fuse_entry_p
 	op_stat(fs, &found->stx, &ret_entry->attr);
 }
 
-/* A set-group-id bit without group execution stays where the caller is in the file's group. */
-static bool groups_decide(int fd)
-{
-	struct stat info;
-
-	return fstat(fd, &info) == 0 && (info.st_mode & (S_ISGID | S_IXGRP)) == S_ISGID;
-}
-
-void op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds)
+bool op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct stat info = {0};
+	bool decided_by_groups, loses;
 
 	*ret_creds = (struct creds){0};
-	if (!keeps &&
-	    (groups_decide(fd) || (ctx->uid != 0 && reserve_near(&op_fs(req)->reserve, fd, length))) &&
+	if (keeps || fstat(fd, &info) < 0) {
+		creds_keep_setid(op_fs(req), keeps);
+		return false;
+	}
+	loses = info.st_mode & (S_ISUID | S_ISGID);
+	/* A set-group-id bit without group execution stays where the caller is in the file's group. */
+	decided_by_groups = (info.st_mode & (S_ISGID | S_IXGRP)) == S_ISGID;
+	if ((decided_by_groups || (ctx->uid != 0 && reserve_near(&op_fs(req)->reserve, fd, length))) &&
 	    creds_become(op_fs(req), ctx->uid, ctx->gid, 0, request_current(), ret_creds) == 0 &&
 	    ret_creds->changed)
-		return;
-	creds_keep_setid(op_fs(req), keeps);
+		return loses;
+	creds_keep_setid(op_fs(req), false);
+	return loses;
+}
+
+void op_setid_lost(const struct fs *fs, const struct inode *inode)
+{
+	/* Of attributes alone, which waits for nobody: pages may be locked for the very request. */
+	session_forget_attributes(fs->session, inode->nodeid);
 }

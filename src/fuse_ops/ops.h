@@ -51,8 +51,14 @@ bool op_changes(fuse_req_t req);
  *
  * The thread becomes the caller only where the kernel decides by who it is: a set-group-id bit without group
  * execution, and a file system that runs full. End with creds_restore().
+ *
+ * Return: the file has set-id bits, which the change takes away. The kernel leaves that to the daemon and goes
+ * on executing by the mode it knows: where the answer tells no mode, op_setid_lost() is due before it.
  */
-void op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds);
+bool op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds);
+
+/** op_setid_lost() - the kernel must not believe in the file's set-id bits any longer */
+void op_setid_lost(const struct fs *fs, const struct inode *inode);
 
 /**
  * op_cache_is_old() - have others changed a file that nobody opens, since the kernel cached of it?

@@ -17,7 +17,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 	CLEANUP(creds_restore) struct creds creds = {0};
 	struct open_file open;
 	struct stat info;
-	bool failed = false;
+	bool failed = false, loses;
 	int result;
 
 	if (!op_changes(req) || !op_begin_open(req, nodeid, fi, &open))
@@ -27,12 +27,14 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 	if (result == 0) {
 		/* The kernel does not say whether the caller may keep set-id bits here, as it does for
 		 * writes: only root may. */
-		op_become_writer(req, use.fd, fuse_req_ctx(req)->uid == 0, (uint64_t)length, &creds);
+		loses = op_become_writer(req, use.fd, fuse_req_ctx(req)->uid == 0, (uint64_t)length, &creds);
 		file_change_begin(open.file, use.fd);
 		if (fallocate(use.fd, mode, offset, length) < 0)
 			result = -errno;
 		creds_restore(&creds);
 		file_change_end(open.file, use.fd);
+		if (loses)
+			op_setid_lost(open.fs, open.inode);
 	}
 	if (result == 0 && fstat(use.fd, &info) == 0) {
 		uint64_t end = MAX((uint64_t)offset + (uint64_t)length, (uint64_t)info.st_size);
@@ -88,7 +90,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 	struct open_file source, target;
 	off_t start = out_offset;
 	ssize_t copied = 0;
-	bool failed = false;
+	bool failed = false, loses;
 	int result;
 
 	if (!op_changes(req) || !op_begin_open(req, in, in_fi, &source) ||
@@ -99,7 +101,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 	if (result == 0)
 		result = inode_fd(target.fs, target.inode, FD_WRITE, &to);
 	if (result == 0) {
-		op_become_writer(req, to.fd, fuse_req_ctx(req)->uid == 0, length, &creds);
+		loses = op_become_writer(req, to.fd, fuse_req_ctx(req)->uid == 0, length, &creds);
 		file_change_begin(target.file, to.fd);
 		copied = copy_file_range(from.fd, &in_offset, to.fd, &out_offset, length, (unsigned)flags);
 		if (copied < 0)
@@ -109,6 +111,8 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 			result = -EOPNOTSUPP;
 		creds_restore(&creds);
 		file_change_end(target.file, to.fd);
+		if (loses)
+			op_setid_lost(target.fs, target.inode);
 	}
 	if (result == 0)
 		result = sync_written(target.fs, target.inode, target.file, (uint64_t)start, (uint64_t)copied,

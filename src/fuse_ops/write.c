@@ -165,6 +165,7 @@ static ssize_t write_file(fuse_req_t req, const struct open_file *open, const ch
 	int error = EINVAL;
 	size_t done = 0;
 	ssize_t rest = 0;
+	bool loses;
 	int result;
 
 	op_begin_write(open);
@@ -172,7 +173,7 @@ static ssize_t write_file(fuse_req_t req, const struct open_file *open, const ch
 
 	if (result < 0)
 		return result;
-	op_become_writer(req, use.fd, !request_current()->kill_setid, size, &creds);
+	loses = op_become_writer(req, use.fd, !request_current()->kill_setid, size, &creds);
 	/* Where there is no write(2), nobody needs to be anybody else. */
 	if (open->fs->medium == MEDIUM_HUGE_PAGES)
 		creds_restore(&creds);
@@ -191,6 +192,8 @@ static ssize_t write_file(fuse_req_t req, const struct open_file *open, const ch
 	}
 	file_change_end(open->file, use.fd);
 	creds_restore(&creds);
+	if (loses)
+		op_setid_lost(open->fs, open->inode);
 	if (rest < 0) {
 		count_failure(open, rest);
 		return done > 0 ? (ssize_t)done : rest;

@@ -313,16 +313,21 @@ static int resize_locked(struct access *access, uint64_t size)
 {
 	uint64_t end = (size + LAYER_PAGE - 1) / LAYER_PAGE * LAYER_PAGE;
 	struct node *node = access->node;
+	uint64_t went;
+	bool shrinks;
 	int result = 0;
 
 	if (size < node->stx.stx_size)
 		result = clear_rest(access, size);
 	if (result < 0)
 		return result;
-	layer_discharge(access->fs->layer, pages_cut(&node->pages, size));
+	/* Pages may lie past the end of the file, where fallocate(2) put them. */
+	went = pages_cut(&node->pages, size);
+	layer_discharge(access->fs->layer, went);
 	/* Gives the memory back; a failure leaves bytes that nobody reads. */
-	node->loose = node->loose || size < node->stx.stx_size;
-	if (size < node->stx.stx_size && !access->fs->layer->kept &&
+	shrinks = size < node->stx.stx_size || went > 0;
+	node->loose = node->loose || shrinks;
+	if (shrinks && !access->fs->layer->kept &&
 	    (access->pages.fd >= 0 ||
 	     layer_page_file(access->fs, access->inode, node, false, &access->pages) == 0))
 		result = ftruncate(access->pages.fd, (off_t)end) < 0 ? -errno : 0;

@@ -47,6 +47,7 @@ ssize_t content_read(struct fs *fs, struct inode *inode, struct node *node, unsi
 /* Who changes a file, for its set-id bits. */
 struct content_writer {
 	bool kill_setid;   /* may not keep them */
+	bool loses;	   /* and there are some */
 	bool keeps_setgid; /* in the file's group: keeps a set-group-id bit without group execution */
 };
 

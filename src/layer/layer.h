@@ -164,6 +164,9 @@ int layer_charge(struct fs *fs, uint64_t pages);
 /** layer_discharge() - count data pages out */
 void layer_discharge(struct layer *layer, uint64_t pages);
 
+/** layer_room() - bytes that pages in memory may still take: what layer_max leaves, or memory and swap */
+uint64_t layer_room(const struct layer *layer);
+
 /** layer_now() - the time a change gets: the kernel's coarse clock, as of its own file systems */
 struct statx_timestamp layer_now(void);
 

@@ -21,6 +21,25 @@ static uint64_t pages_of(uint64_t bytes)
 	return (bytes + LAYER_PAGE - 1) / LAYER_PAGE;
 }
 
+/* Pages looked at one by one before a run counts as a long one. */
+#define STEPS_MAX 256
+
+/* Where the run that @page is in ends, at most @end: by halves, as a run may have 2^32 pages. */
+static uint64_t run_end(const roaring_bitmap_t *set, uint64_t page, uint64_t end)
+{
+	uint64_t in = page + 1, out = end + 1;
+
+	while (out - in > 1) {
+		uint64_t middle = in + (out - in) / 2;
+
+		if (roaring_bitmap_contains_range(set, in, middle))
+			in = middle;
+		else
+			out = middle;
+	}
+	return in;
+}
+
 /*
  * From which page on the answer to "is it in the set?" is another than for @page, at most @end; what it is for
  * @page comes back too.
@@ -40,6 +59,8 @@ static uint64_t next_change(const roaring_bitmap_t *set, uint64_t page, uint64_t
 		return MIN(at.current_value, end);
 	*ret_in = true;
 	while (next < end && at.has_value && at.current_value == next) {
+		if (next - page == STEPS_MAX)
+			return run_end(set, next, end);
 		next++;
 		roaring_advance_uint32_iterator(&at);
 	}

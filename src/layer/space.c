@@ -2,6 +2,8 @@
 /* Holes of a layer's files: making them, filling them, finding them. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "fs.h"
 #include "layer/content_private.h"
@@ -51,6 +53,36 @@ static int zero_range(struct access *access, uint64_t offset, uint64_t end)
 	return 0;
 }
 
+/* Less than this is given without looking how much memory there is. */
+#define ASK_ROOM_BYTES (UINT64_C(16) << 20)
+
+/* Memory that can be had without taking it from anybody, and swap. Without /proc nothing is known: none. */
+static uint64_t memory_left(void)
+{
+	FILE *file = fopen("/proc/meminfo", "re");
+	uint64_t bytes = 0, kib;
+	char line[256];
+
+	if (file == NULL)
+		return 0;
+	while (fgets(line, sizeof(line), file) != NULL) {
+		if (sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1 ||
+		    sscanf(line, "SwapFree: %" SCNu64, &kib) == 1)
+			bytes += kib << 10;
+	}
+	fclose(file);
+	return bytes;
+}
+
+uint64_t layer_room(const struct layer *layer)
+{
+	uint64_t used = atomic_load(&layer->page_count) * LAYER_PAGE;
+
+	if (layer->max == 0)
+		return memory_left();
+	return layer->max > used ? layer->max - used : 0;
+}
+
 /* Gives what reads as zeros and has no page one. */
 static int give_pages(struct access *access, uint64_t offset, uint64_t end)
 {
@@ -67,6 +99,10 @@ static int give_pages(struct access *access, uint64_t offset, uint64_t end)
 		next = (next + LAYER_PAGE - 1) / LAYER_PAGE * LAYER_PAGE;
 		if (kind != PAGES_ZERO)
 			continue;
+		/* Memory asked for at once would be given until the kernel kills somebody for it. */
+		if (!access->fs->layer->kept && next - at > ASK_ROOM_BYTES &&
+		    next - at > layer_room(access->fs->layer))
+			return -ENOSPC;
 		result = layer_charge(access->fs, (next - at) / LAYER_PAGE);
 		if (result < 0)
 			break;
@@ -130,8 +166,10 @@ static off_t seek_clean(struct access *access, uint64_t at, uint64_t end, int wh
 	int result = access->backing.fd >= 0 ? 0
 					     : inode_fd(access->fs, access->inode, FD_READ, &access->backing);
 
+	if (result < 0 && result != -ESTALE)
+		return result;
 	if (result < 0)
-		return result == -ESTALE && whence == SEEK_HOLE ? (off_t)at : (off_t)end;
+		return whence == SEEK_HOLE ? (off_t)at : (off_t)end;
 	found = lseek(access->backing.fd, (off_t)at, whence);
 	if (found < 0 && errno != ENXIO)
 		return -errno;

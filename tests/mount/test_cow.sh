@@ -223,6 +223,25 @@ equal(os.pread(fd, 100, 500000000), bytes(100))
 equal(os.pread(fd, 100, 4096 * 1000), bytes(100))
 PY
 
+check 'memory past the end of a file, where fallocate(2) put it, goes with a truncation, and none is given that there is not' py <<'PY'
+def page_files():
+    sizes = []
+    for name in os.listdir("/proc/%s/fd" % os.environ["DAEMON"]):
+        info = os.stat("/proc/%s/fd/%s" % (os.environ["DAEMON"], name))
+        if stat.S_ISREG(info.st_mode) and info.st_dev != os.stat(BACKING).st_dev:
+            sizes.append(info.st_blocks * 512)
+    return sum(sizes)
+fd = os.open(MNT + "/reserved", os.O_RDWR | os.O_CREAT)
+before = page_files()
+fallocate(fd, FALLOC_KEEP_SIZE, 0, 16 * MIB)
+equal(page_files() - before, 16 * MIB)
+os.ftruncate(fd, 0)
+equal(page_files() - before, 0)
+with raises(ENOSPC):
+    fallocate(fd, 0, 0, 1 << 42)
+equal((os.fstat(fd).st_size, page_files() - before), (0, 0))
+PY
+
 check 'a change of attributes, names or links copies nothing' py <<'PY'
 before = statistics()["layer"]["bytes"]
 os.chmod(MNT + "/dir/sub/20", 0o600)

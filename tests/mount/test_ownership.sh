@@ -226,3 +226,31 @@ def steps(d):
     return answers
 on_both(steps)
 PY
+
+# The kernel executes by the mode that it knows, and leaves it to the daemon to take set-id bits away.
+for options in watch=auto watch=off,attr_timeout=60 mode=cow,attr_timeout=60; do
+	start_mount "suid,$options"
+	export ROUND=${options%%,*}
+	check "$options: a set-user-id program that another user changes is nobody's but the caller's from then on" py <<'PY'
+def effective(path):
+    return int(subprocess.run([path, "-u"], stdout=subprocess.PIPE, check=True).stdout)
+def write(path):
+    fd = os.open(path, os.O_RDWR)
+    byte = os.pread(fd, 1, 100)
+    os.pwrite(fd, byte, 100)
+    os.close(fd)
+def allocate(path):
+    fd = os.open(path, os.O_RDWR)
+    fallocate(fd, 1, 0, 4096)  # FALLOC_FL_KEEP_SIZE
+    os.close(fd)
+os.chmod(BACKING, 0o755)
+for change in write, allocate:
+    name = "/" + os.environ["ROUND"] + change.__name__
+    write_file(BACKING + name, read_file("/usr/bin/id"))
+    os.chmod(BACKING + name, 0o4777)
+    equal(as_user(1000, effective, MNT + name), 0, "before")
+    as_user(1000, change, MNT + name)
+    equal(as_user(1000, effective, MNT + name), 1000, change.__name__)
+PY
+	stop_mount
+done

@@ -115,6 +115,27 @@ START_TEST(the_last_page_of_the_largest_file_works)
 END_TEST
 
 /* A set comes back from its packed form; anything else is refused. */
+/* Runs of all lengths end where they end, and the longest is not gone through page by page. */
+START_TEST(a_long_run_is_found_at_once)
+{
+	const uint64_t all = UINT64_C(1) << 32;
+
+	for (uint64_t length = 1; length < 5000; length += 1 + length / 7) {
+		pages_set_data(&pages, 100, 100 + length);
+		expect_run(100 * PAGE, 1 << 30, PAGES_DATA, (100 + length) * PAGE);
+		expect_run(100 * PAGE, (99 + length) * PAGE + 1, PAGES_DATA, (99 + length) * PAGE + 1);
+		pages_cut(&pages, 0);
+	}
+	pages.clean = LAYER_FILE_MAX;
+	pages_set_zero(&pages, 0, all - 3);
+	for (int i = 0; i < 100; i++) {
+		expect_run(0, LAYER_FILE_MAX, PAGES_ZERO, (all - 3) * PAGE);
+		expect_run((uint64_t)i * PAGE, (all - 5) * PAGE, PAGES_ZERO, (all - 5) * PAGE);
+	}
+	expect_run((all - 3) * PAGE, LAYER_FILE_MAX, PAGES_CLEAN, LAYER_FILE_MAX);
+}
+END_TEST
+
 START_TEST(sets_survive_packing)
 {
 	struct roaring_bitmap_s *again;
@@ -199,6 +220,7 @@ int main(void)
 	tcase_add_test(tests, cut_bytes_are_zero_for_ever);
 	tcase_add_test(tests, missing_pages_are_those_that_are_no_data);
 	tcase_add_test(tests, the_last_page_of_the_largest_file_works);
+	tcase_add_test(tests, a_long_run_is_found_at_once);
 	tcase_add_test(tests, sets_survive_packing);
 	tcase_add_test(tests, random_changes_agree_with_a_model);
 	suite_add_tcase(suite, tests);

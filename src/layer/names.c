@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "layer/names.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -413,7 +414,7 @@ static int rename_inode(struct fs *fs, struct inode *moved, struct inode *direct
 		tx_touch(renaming->to, OWN_MTIME);
 		tx_touch(renaming->moved, 0);
 		move_count(renaming, moved, 1);
-		if (renaming->other != NULL) {
+		if (renaming->other != NULL && renaming->target != NULL) {
 			tx_touch(renaming->other, 0);
 			move_count(renaming, renaming->target, -1);
 		}
@@ -436,6 +437,7 @@ int layer_rename(struct fs *fs, struct inode *directory, const char *name, struc
 	result = layer_lookup(fs, directory, name, &source);
 	if (result < 0)
 		return result;
+	assert(source.inode != NULL);
 	result = layer_lookup(fs, new_directory, new_name, &target);
 	if (result == 0)
 		renaming.target = target.inode;

@@ -221,8 +221,13 @@ static void forget_content(struct watch *watch, struct inode *inode)
 {
 	struct file *file = file_peek(inode);
 
-	/* Without a file, nobody has read it through the mount. */
-	if (file == NULL || file_policy(file)->cache != CACHE_AUTO) {
+	/*
+	 * Without a file, nobody has read it through the mount. And the kernel copies a write into its cache before it
+	 * sends it: were the page dropped in between, the bytes of before the write would be fetched, and come to
+	 * stay. While the mount writes a file, the next open sees to its pages, or the next look at open files.
+	 */
+	if (file == NULL || file_policy(file)->cache != CACHE_AUTO ||
+	    (atomic_load(&file->writers) > 0 && !atomic_load(&watch->fs->skips_opens))) {
 		forget_attributes(watch, inode);
 		return;
 	}

@@ -313,7 +313,7 @@ void op_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size, 
 	/* The kernel copies a write into its cache before it sends it. Where pages are dropped meanwhile because
 	 * of others, the old ones may have been read again, and have come to stay. */
 	if (!fi->writepage && file_is_contended(open.file) && file_policy(open.file)->cache == CACHE_AUTO &&
-	    (open.fs->watch != NULL || atomic_load(&open.fs->skips_opens)))
+	    atomic_load(&open.fs->skips_opens))
 		session_forget_later(open.fs->session, nodeid);
 	if (put > 0)
 		extent = written_extent(&open, fi, (uint64_t)offset, (uint64_t)put);

@@ -468,20 +468,26 @@ START_TEST(idle_windows_lose_their_pages)
 {
 	static const struct paging paging = {.idle = PAGING_PAGEOUT, .idle_ms = 1};
 	struct window_source now = source();
+	uint64_t ms = 0;
 	int refused = 0;
 
 	mapping_set_paging(&mapping, &paging);
-	ck_assert_int_eq(mapping_preload(&mapping, &now, 0, size, NULL), 0);
-	ck_assert_uint_eq(resident(), size);
-	window_cache_idle(&cache, 1000, &refused);
-	ck_assert_uint_eq(window_cache_idle(&cache, 2000, &refused), 4);
-	ck_assert_int_eq(refused, 0);
+	/* The kernel leaves pages that another processor has in hand: asked again it finds them. */
+	do {
+		ck_assert_int_eq(mapping_preload(&mapping, &now, 0, size, NULL), 0);
+		ck_assert_uint_eq(resident(), size);
+		for (size_t i = 0; i < 4; i++)
+			touch(i * size / 4);
+		window_cache_idle(&cache, ms += 1000, &refused);
+		ck_assert_uint_eq(window_cache_idle(&cache, ms += 1000, &refused), 4);
+		ck_assert_int_eq(refused, 0);
+	} while (resident() > size / 4 && ms < 100000);
 	ck_assert_uint_le(resident(), size / 4);
 	ck_assert_uint_eq(cache.count, 4);
-	ck_assert_uint_eq(window_cache_idle(&cache, 3000, &refused), 0);
+	ck_assert_uint_eq(window_cache_idle(&cache, ms += 1000, &refused), 0);
 	touch(0);
-	window_cache_idle(&cache, 4000, &refused);
-	ck_assert_uint_eq(window_cache_idle(&cache, 5000, &refused), 1);
+	window_cache_idle(&cache, ms += 1000, &refused);
+	ck_assert_uint_eq(window_cache_idle(&cache, ms += 1000, &refused), 1);
 }
 END_TEST
 

@@ -342,9 +342,15 @@ make_cold(BACKING + "/big")
 advise(b"populate_read")
 equal(resident(BACKING + "/big"), BIG)
 equal(windows(BACKING + "/big")[0]["Rss"], BIG)
-advise(b"dontneed")
-equal(windows(BACKING + "/big")[0]["Rss"], 0)
-equal(resident(BACKING + "/big"), BIG, "dontneed unmaps pages, and does not drop them")
+# The kernel may have taken some away meanwhile, for reasons of its own; not each time.
+for attempt in range(5):
+    advise(b"populate_read")
+    advise(b"dontneed")
+    equal(windows(BACKING + "/big")[0]["Rss"], 0)
+    if resident(BACKING + "/big") == BIG:
+        break
+else:
+    raise AssertionError("dontneed is to unmap pages and not to drop them: %d" % resident(BACKING + "/big"))
 advise(b"pageout:0:%d" % (BIG // 2))
 equal(BIG // 2 <= resident(BACKING + "/big") <= BIG // 2 + MIB, True)
 advise(b"pageout")

@@ -100,11 +100,6 @@ static size_t seek_locked(struct handle *handle, uint64_t offset)
 	return at;
 }
 
-static bool is_dots(const char *name)
-{
-	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
 /* One entry into the reply; returns its size, larger than @space when it does not fit. */
 static size_t add_entry(fuse_req_t req, struct inode *directory, const struct dirent64 *entry, bool plus,
 			char *to, size_t space)
@@ -122,7 +117,7 @@ static size_t add_entry(fuse_req_t req, struct inode *directory, const struct di
 	size = fuse_add_direntry_plus(req, NULL, 0, entry->d_name, NULL, 0);
 	if (size > space)
 		return size;
-	if (!is_dots(entry->d_name) && layer_lookup(fs, directory, entry->d_name, &found) == 0)
+	if (!op_is_dots(entry->d_name) && layer_lookup(fs, directory, entry->d_name, &found) == 0)
 		op_fill_entry(fs, &found, &param);
 	return fuse_add_direntry_plus(req, to, space, entry->d_name, &param, entry->d_off);
 }

@@ -100,11 +100,6 @@ static int seek_locked(struct handle *handle, off_t offset)
 	return 0;
 }
 
-static bool is_dots(const char *name)
-{
-	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
 /* One entry into the reply; returns its size, larger than @space when it does not fit. */
 static size_t add_entry(fuse_req_t req, struct handle *handle, const struct dirent64 *entry, bool plus,
 			char *to, size_t space)
@@ -122,7 +117,7 @@ static size_t add_entry(fuse_req_t req, struct handle *handle, const struct dire
 	size = fuse_add_direntry_plus(req, NULL, 0, entry->d_name, NULL, 0);
 	if (size > space)
 		return size;
-	if (!is_dots(entry->d_name) && inode_lookup(fs, handle->inode, entry->d_name, &found) == 0) {
+	if (!op_is_dots(entry->d_name) && inode_lookup(fs, handle->inode, entry->d_name, &found) == 0) {
 		unopened_hold(fs, found.inode);
 		op_fill_entry(fs, &found, &param);
 	}
@@ -144,7 +139,7 @@ static void read_entries(fuse_req_t req, struct handle *handle, size_t size, off
 		result = next_entry_locked(handle, &entry);
 		if (result < 0 || entry == NULL)
 			break;
-		if (atomic_load(&handle->inode->covered) && !is_dots(entry->d_name)) {
+		if (atomic_load(&handle->inode->covered) && !op_is_dots(entry->d_name)) {
 			handle->position += entry->d_reclen;
 			handle->offset = entry->d_off;
 			continue;

@@ -2,6 +2,7 @@
 #include "fuse_ops/ops.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "file.h"
@@ -224,6 +225,11 @@ bool op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struc
 		return loses;
 	creds_keep_setid(op_fs(req), false);
 	return loses;
+}
+
+bool op_is_dots(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
 void op_setid_lost(const struct fs *fs, const struct inode *inode)

@@ -57,6 +57,9 @@ bool op_changes(fuse_req_t req);
  */
 bool op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds);
 
+/** op_is_dots() - "." or "..", which are entries of every directory and are never looked up */
+bool op_is_dots(const char *name);
+
 /** op_setid_lost() - the kernel must not believe in the file's set-id bits any longer */
 void op_setid_lost(const struct fs *fs, const struct inode *inode);
 

@@ -9,6 +9,7 @@
 #include "handle.h"
 #include "log.h"
 #include "session.h"
+#include "straight.h"
 #include "unopened.h"
 
 #define MAX_BACKGROUND 64
@@ -66,7 +67,9 @@ void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_WRITEBACK_CACHE, fs->options.writeback);
 	/* always: a new size alone drops nothing. */
 	want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA, fs->options.cache == CACHE_ALWAYS);
-	conn->max_readahead = (unsigned)MIN(fs->options.readahead, UINT32_MAX);
+	/* The library wants to hear of it here too. */
+	conn->max_read = fs->options.max_read;
+	conn->max_readahead = (unsigned)MIN(straight_readahead(fs->options.readahead), UINT32_MAX);
 	conn->max_background = MAX_BACKGROUND;
 	conn->time_gran = 1;
 }

@@ -182,15 +182,18 @@ void db_row_fini(struct node_row *row)
 	*row = (struct node_row){0};
 }
 
-int db_totals(struct layer_db *db, struct db_totals *ret_totals)
+int db_totals(struct layer_db *db, uint64_t first, uint64_t count, struct db_totals *ret_totals)
 {
 	CLEANUP(db_end_statement) sqlite3_stmt *statement = db->statements[TOTALS];
-	int code = sqlite3_step(statement);
+	int code;
 
+	db_bind_number(statement, 1, first);
+	db_bind_number(statement, 2, count);
+	code = sqlite3_step(statement);
 	if (code != SQLITE_ROW)
 		return db_error(code);
 	*ret_totals = (struct db_totals){
-		.last_id = db_number(statement, 0),
+		.last_id = MAX(db_number(statement, 0), first - 1),
 		.origins = db_number(statement, 1),
 		.pages = db_number(statement, 2),
 	};

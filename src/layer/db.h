@@ -52,6 +52,14 @@ enum db_part { DB_ATTRIBUTES, DB_PAGES };
  */
 int db_open(const char *path, struct layer_db **ret_db);
 
+/**
+ * db_open_shared() - the database of a file that nobody writes, to be read only; any number may do so
+ * @path: without characters that mean anything in a URI; the file's log is empty
+ *
+ * Return: as db_open(), or -EIO where it cannot be opened.
+ */
+int db_open_shared(const char *path, struct layer_db **ret_db);
+
 /** db_format() - the format that the last db_open() of this thread found and could not read; 0: none at all */
 int db_format(void);
 
@@ -66,6 +74,9 @@ int db_format(void);
  */
 int db_commit(struct layer_db *db, bool *ret_changed);
 
+/** db_has_changes() - was anything changed since the last db_commit()? */
+bool db_has_changes(const struct layer_db *db);
+
 /** db_is_lost() - has a failure undone changes that were made? Then what memory knows is not what is recorded. */
 bool db_is_lost(const struct layer_db *db);
 
@@ -76,13 +87,13 @@ ssize_t db_fact_get(struct layer_db *db, const char *name, void **ret_value);
 int db_fact_put(struct layer_db *db, const char *name, const void *value, size_t size);
 
 struct db_totals {
-	uint64_t last_id; /* the largest id of a node */
+	uint64_t last_id; /* the largest id of a node in the range asked for, or the one before the range */
 	uint64_t origins; /* nodes that stand for objects of BACKING */
 	uint64_t pages;	  /* data pages of all of them */
 };
 
-/** db_totals() - what all nodes are together */
-int db_totals(struct layer_db *db, struct db_totals *ret_totals);
+/** db_totals() - what all nodes are together; ids of [@first, @first + @count) are looked at for the last */
+int db_totals(struct layer_db *db, uint64_t first, uint64_t count, struct db_totals *ret_totals);
 
 /** db_nameless() - the id of some node without a name, or 0. Return: 0 or as above. */
 int db_nameless(struct layer_db *db, uint64_t *ret_id);

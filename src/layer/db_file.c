@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The database as such: schema, statements, transactions. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,7 +60,8 @@ static const char *const texts[STATEMENTS] = {
 	[TRANSACTION_COMMIT] = "COMMIT",
 	[FACT_GET] = "SELECT value FROM facts WHERE name=?1",
 	[FACT_PUT] = "INSERT OR REPLACE INTO facts(name,value) VALUES(?1,?2)",
-	[TOTALS] = "SELECT max(id),sum(origin_ino IS NOT NULL),sum(pages) FROM nodes",
+	[TOTALS] = "SELECT (SELECT max(id) FROM nodes WHERE id>=?1 AND id<?1+?2),"
+		   "sum(origin_ino IS NOT NULL),sum(pages) FROM nodes",
 	[NAMELESS] = "SELECT id FROM nodes WHERE links=0 LIMIT 1",
 	[NODE_EXISTS] = "SELECT 1 FROM nodes WHERE id=?1",
 };
@@ -148,6 +150,16 @@ static int prepare_file(struct layer_db *db)
 					"PRAGMA temp_store=MEMORY");
 }
 
+static int prepare_statements(struct layer_db *db)
+{
+	int result = 0;
+
+	for (int i = 0; i < STATEMENTS && result == 0; i++)
+		result = db_error(sqlite3_prepare_v3(db->sqlite, texts[i], -1, SQLITE_PREPARE_PERSISTENT,
+						     &db->statements[i], NULL));
+	return result;
+}
+
 int db_open(const char *path, struct layer_db **ret_db)
 {
 	struct layer_db *db = calloc(1, sizeof(*db));
@@ -158,12 +170,39 @@ int db_open(const char *path, struct layer_db **ret_db)
 	code = sqlite3_open_v2(path == NULL ? ":memory:" : path, &db->sqlite,
 			       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 	result = code != SQLITE_OK ? db_error(code) : path == NULL ? execute(db, schema) : prepare_file(db);
-	for (int i = 0; i < STATEMENTS && result == 0; i++)
-		result = db_error(sqlite3_prepare_v3(db->sqlite, texts[i], -1, SQLITE_PREPARE_PERSISTENT,
-						     &db->statements[i], NULL));
+	if (result == 0)
+		result = prepare_statements(db);
 	db->in_file = path != NULL;
 	if (result == 0 && db->in_file)
 		result = db_run(db->statements[TRANSACTION_BEGIN]);
+	if (result < 0) {
+		db_close(db);
+		return result;
+	}
+	*ret_db = db;
+	return 0;
+}
+
+int db_open_shared(const char *path, struct layer_db **ret_db)
+{
+	struct layer_db *db = calloc(1, sizeof(*db));
+	char *uri;
+	bool empty = false;
+	int code, result;
+
+	/* Without a lock of SQLite's: its kind would keep others from reading, or need a file to be written. */
+	if (db == NULL || asprintf(&uri, "file:%s?immutable=1", path) < 0) {
+		free(db);
+		return -ENOMEM;
+	}
+	code = sqlite3_open_v2(uri, &db->sqlite, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
+			       NULL);
+	free(uri);
+	result = code != SQLITE_OK ? db_error(code) : check_format(db, &empty);
+	if (result == 0 && empty)
+		result = -EUCLEAN;
+	if (result == 0)
+		result = prepare_statements(db);
 	if (result < 0) {
 		db_close(db);
 		return result;
@@ -184,11 +223,16 @@ bool db_is_lost(const struct layer_db *db)
 	return db->lost;
 }
 
+bool db_has_changes(const struct layer_db *db)
+{
+	return db->in_file && sqlite3_total_changes64(db->sqlite) != db->committed;
+}
+
 int db_commit(struct layer_db *db, bool *ret_changed)
 {
 	int result;
 
-	*ret_changed = db->in_file && sqlite3_total_changes64(db->sqlite) != db->committed;
+	*ret_changed = db_has_changes(db);
 	if (!*ret_changed)
 		return 0;
 	result = db_run(db->statements[TRANSACTION_COMMIT]);

@@ -20,6 +20,8 @@
  * which page is whose is said by two compressed sets (pages.h). In memory, beside the database, every inode
  * that the kernel knows has a struct node, so that reading, writing and asking attributes need no query.
  *
+ * Below a layer there may be others, only read (stack.h).
+ *
  * A kept layer (keep.h) is the same with the database and the page files in a directory. A record never names a
  * page that is not on the disk: what writing changes of a node goes into its record only when its page file has
  * been synced, and what is no data any more is given back only when the record that says so is on the disk.
@@ -39,6 +41,7 @@
 #include "fds.h"
 #include "inode.h"
 #include "layer/db.h"
+#include "layer/home.h"
 #include "layer/pages.h"
 #include "layer/store.h"
 
@@ -56,10 +59,11 @@ enum node_own {
 };
 
 struct node {
-	_Atomic uint64_t id;  /* 0: there is no record of it; written under layer->lock */
+	_Atomic uint64_t id;  /* 0: the layer has no record of it; written under layer->lock */
 	_Atomic uint32_t own; /* enum node_own; bits are only ever added, under layer->lock */
 	bool has_origin;      /* it stands for an object of BACKING; constant */
 	char *target;	      /* of a symbolic link made on the mount; constant */
+	struct lower *lower;  /* what the bases have of it, topmost first; constant */
 	pthread_rwlock_t lock;
 	struct statx stx;   /* protected by lock; as far as it is own, else what BACKING last was */
 	struct pages pages; /* protected by lock; of a file with OWN_CONTENT */
@@ -78,16 +82,19 @@ struct layer {
 	_Atomic size_t origins; /* nodes with a record that stand for objects of BACKING */
 	pthread_mutex_t place_lock;
 	struct store store;
+	struct base **bases;	     /* below this one, topmost first; protected by lock */
+	size_t base_count;	     /* protected by lock */
 	struct identity_key covered; /* what the mount covers; constant */
 	uint64_t max;		     /* bytes of pages; 0: no limit; constant */
 	_Atomic uint64_t page_count; /* data pages of all nodes */
 	/* kept layers */
-	bool kept;			/* constant */
-	bool opened;			/* a kept one, to its end; constant */
-	int directory;			/* constant; -1 in memory */
-	int lock_fd;			/* constant; locked, and says by whom */
-	pthread_mutex_t commit_lock;	/* taken before lock; held until what is committed is on the disk */
-	_Atomic bool failed;		/* the database has lost changes: nothing more is committed */
+	bool kept;		     /* constant */
+	bool opened;		     /* a kept one, to its end; constant */
+	struct home home;	     /* its directory, without the database; HOME_NONE in memory; constant */
+	uint64_t generation;	     /* protected by lock; as the database has it */
+	bool counting;		     /* protected by lock; the next change is of a new generation */
+	pthread_mutex_t commit_lock; /* taken before lock; held until what is committed is on the disk */
+	_Atomic bool failed;	     /* the database has lost changes: nothing more is committed */
 	struct layer_removal *removals; /* protected by lock; page files that go once the record says so */
 };
 

@@ -8,6 +8,7 @@
 
 #include "fs.h"
 #include "layer/layer.h"
+#include "layer/stack.h"
 #include "util.h"
 
 int layer_backing_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
@@ -80,7 +81,8 @@ static uint64_t blocks_of(const struct node *node, uint64_t backing_blocks)
 {
 	uint64_t clean = pages_clean(&node->pages) * (LAYER_PAGE / 512);
 
-	return pages_data(&node->pages) * (LAYER_PAGE / 512) + MIN(clean, backing_blocks);
+	return pages_data(&node->pages) * (LAYER_PAGE / 512) +
+	       MIN(clean, lower_blocks(node->lower, backing_blocks));
 }
 
 static void take_attributes(const struct statx *from, struct statx *to)
@@ -104,7 +106,7 @@ int layer_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
 	if (node->has_origin) {
 		result = layer_backing_statx(fs, inode, ret_stx);
 		/* Gone behind the mount's back: what is known of it stays. */
-		if (result < 0 && atomic_load(&node->id) == 0)
+		if (result < 0 && atomic_load(&node->id) == 0 && node->lower == NULL)
 			return result;
 	}
 	own = atomic_load_explicit(&node->own, memory_order_acquire);
@@ -153,9 +155,13 @@ int layer_page_file(struct fs *fs, struct inode *inode, struct node *node, bool 
 int layer_open_pages(struct fs *fs, struct inode *inode)
 {
 	const struct node *node = layer_peek(inode);
-	int fd = node == NULL || node->has_origin
-			 ? -ESTALE
-			 : store_file(&fs->layer->store, atomic_load(&node->id), false);
+	uint64_t id = node == NULL ? 0 : atomic_load(&node->id);
+	int fd;
 
+	if (node == NULL || node->has_origin)
+		return -ESTALE;
+	fd = id != 0 ? store_file(&fs->layer->store, id, false) : -ENOENT;
+	for (struct lower *lower = node->lower; lower != NULL && fd == -ENOENT; lower = lower->next)
+		fd = store_file(&lower->base->store, lower->id, false);
 	return fd == -ENOENT ? -ESTALE : fd;
 }

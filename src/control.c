@@ -11,6 +11,7 @@
 #include "farewell.h"
 #include "fs.h"
 #include "inode.h"
+#include "layer/checkpoint.h"
 #include "listing.h"
 #include "stats.h"
 
@@ -78,6 +79,23 @@ static int run_farewell(struct control_call *call)
 	return farewell_promise(call->fs, call->value, call->caller->uid, &call->reply);
 }
 
+/* What the kernel and the page files have is synced first, while the mount goes on. */
+static int run_checkpoint(struct control_call *call)
+{
+	struct control_call sync = *call;
+	int result;
+
+	/* The daemon makes directories for whoever asks. */
+	if (call->caller->uid != 0 && call->caller->uid != geteuid())
+		return control_refuse(call, -EPERM, "a checkpoint is for root and who mounted it");
+	if (*call->value != '/')
+		return control_refuse(call, -EINVAL, "'%s' is not possible: an absolute path", call->value);
+	sync.value = "now";
+	result = control_sync(&sync);
+	call->reply = sync.reply;
+	return result < 0 ? result : checkpoint_live(call->fs, call->value, &call->reply);
+}
+
 static const struct control_row rows[] = {
 	{"stats", PLACE_ROOT, RIGHT_OWN, false, get_stats, run_stats},
 	{"file", PLACE_FILE, RIGHT_NONE, false, stats_file, NULL},
@@ -91,6 +109,7 @@ static const struct control_row rows[] = {
 	{"files", PLACE_ROOT, RIGHT_ANY, true, NULL, run_files},
 	{"residency", PLACE_FILE, RIGHT_ANY, true, NULL, run_residency},
 	{"runs", PLACE_FILE, RIGHT_ANY, true, NULL, run_runs},
+	{"checkpoint", PLACE_ROOT, RIGHT_ANY, true, NULL, run_checkpoint},
 	{"farewell", PLACE_ROOT, RIGHT_ANY, false, NULL, run_farewell},
 };
 

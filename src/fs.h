@@ -8,7 +8,7 @@
  *
  * Lock order, outermost first:
  *   fs->linger_lock
- *   layer->lock
+ *   layer->gate, layer->commit_lock, layer->lock
  *   node->lock (of a layer)
  *   file->lock
  *   inode_shard.lock of by_key, then of by_id

@@ -73,5 +73,6 @@ enum ctl_status ctl_sync(const char *const *options, char **operands, int count)
 enum ctl_status ctl_explain(const char *const *options, char **operands, int count);
 enum ctl_status ctl_profile_save(const char *const *options, char **operands, int count);
 enum ctl_status ctl_profile_load(const char *const *options, char **operands, int count);
+enum ctl_status ctl_layer_checkpoint(const char *const *options, char **operands, int count);
 
 #endif

@@ -88,6 +88,13 @@ static const struct ctl_command commands[] = {
 	 2,
 	 ctl_profile_load,
 	 {{"progress", NULL, "on a terminal, show bytes, rate and time left"}}},
+	{"layer checkpoint",
+	 "TARGET NEWDIR",
+	 "make a kept layer a base, and go on empty over it",
+	 2,
+	 2,
+	 ctl_layer_checkpoint,
+	 {{NULL, NULL, NULL}}},
 };
 
 static void print_help(void)
@@ -98,7 +105,7 @@ static void print_help(void)
 	     "\n"
 	     "Commands; each knows --help:");
 	for (size_t i = 0; i < ARRAY_LENGTH(commands); i++)
-		printf("  %-14s %s\n", commands[i].name, commands[i].meaning);
+		printf("  %-16s %s\n", commands[i].name, commands[i].meaning);
 	puts("\n"
 	     "  -h, --help     print this help\n"
 	     "  -V, --version  print the version\n"

@@ -74,6 +74,9 @@ int db_format(void);
  */
 int db_commit(struct layer_db *db, bool *ret_changed);
 
+/** db_settle() - after db_commit(): bring all of the log into the file, and onto the disk. Return: 0, -EIO ... */
+int db_settle(struct layer_db *db);
+
 /** db_has_changes() - was anything changed since the last db_commit()? */
 bool db_has_changes(const struct layer_db *db);
 

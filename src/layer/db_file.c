@@ -223,6 +223,17 @@ bool db_is_lost(const struct layer_db *db)
 	return db->lost;
 }
 
+int db_settle(struct layer_db *db)
+{
+	int result = db_run(db->statements[TRANSACTION_COMMIT]), begun;
+
+	if (result == 0)
+		result = execute(db, "PRAGMA wal_checkpoint(TRUNCATE)");
+	begun = db_run(db->statements[TRANSACTION_BEGIN]);
+	note_lost(db);
+	return result < 0 ? result : begun;
+}
+
 bool db_has_changes(const struct layer_db *db)
 {
 	return db->in_file && sqlite3_total_changes64(db->sqlite) != db->committed;

@@ -281,6 +281,31 @@ int home_open_shared(const char *path, const char *holder, struct home *ret_home
 	return result < 0 ? result : identify(home, path, false, ret_error);
 }
 
+int home_open_reader(const struct home *home, struct layer_db **ret_db, char **ret_error)
+{
+	struct home reading = HOME_NONE;
+	int result;
+
+	reading.directory = home->directory;
+	result = open_database(&reading, home->path, true, ret_error);
+	if (result == 0)
+		*ret_db = reading.db;
+	return result;
+}
+
+#define SHARE_TRIES 100
+#define SHARE_PAUSE_US 10000
+
+int home_share(struct home *home, const char *holder, char **ret_error)
+{
+	for (unsigned tries = 0; flock(home->lock_fd, LOCK_SH | LOCK_NB) < 0; tries++) {
+		if (tries == SHARE_TRIES)
+			return refuse_held(home, home->path, ret_error);
+		usleep(SHARE_PAUSE_US);
+	}
+	return say_holder(home, home->path, holder, true, ret_error);
+}
+
 void home_close(struct home *home)
 {
 	db_close(home->db);

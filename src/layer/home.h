@@ -92,6 +92,18 @@ int home_open(const char *path, const char *holder, struct home *ret_home, char 
  */
 int home_open_shared(const char *path, const char *holder, struct home *ret_home, char **ret_error);
 
+/** home_open_reader() - another database connection, only to read, once the log is empty. Return: as home_open(). */
+int home_open_reader(const struct home *home, struct layer_db **ret_db, char **ret_error);
+
+/**
+ * home_share() - let others read what was held to be written
+ *
+ * In the moment in which the lock changes another may take it to write: then this waits a second for it to let go.
+ *
+ * Return: 0, or -EBUSY: another writes it.
+ */
+int home_share(struct home *home, const char *holder, char **ret_error);
+
 /** home_close() - accepts HOME_NONE, and what was taken out: the database by setting it to NULL, descriptors to -1 */
 void home_close(struct home *home);
 

@@ -230,6 +230,30 @@ static int count_generation(struct layer *layer)
 	return result;
 }
 
+int keep_settle_locked(struct fs *fs)
+{
+	struct layer *layer = fs->layer;
+	struct layer_removal *removals = layer->removals;
+	bool changed;
+	int result = atomic_load(&layer->failed) ? -EIO : count_generation(layer);
+
+	if (result == 0)
+		result = db_fact_put(layer->db, FACT_CLEAN, "1", 1);
+	if (result == 0)
+		result = db_commit(layer->db, &changed);
+	if (result == 0) {
+		layer->removals = NULL;
+		result = db_settle(layer->db);
+		free_removals(layer, removals, result == 0);
+	}
+	return db_is_lost(layer->db) ? give_up(fs) : result;
+}
+
+void keep_unsettle_locked(struct fs *fs)
+{
+	db_fact_put(fs->layer->db, FACT_CLEAN, "0", 1);
+}
+
 int keep_commit(struct fs *fs)
 {
 	struct layer *layer = fs->layer;
@@ -302,8 +326,10 @@ int keep_sync(struct fs *fs, struct inode *inode)
 
 	if (!fs->layer->kept)
 		return 0;
+	pthread_rwlock_rdlock(&fs->layer->gate);
 	if (node != NULL)
 		result = layer_save(fs, inode, node);
+	pthread_rwlock_unlock(&fs->layer->gate);
 	if (result == 0)
 		result = keep_commit(fs);
 	if (result == 0 && node != NULL && node->loose)

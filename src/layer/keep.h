@@ -65,6 +65,18 @@ void keep_remove_locked(struct fs *fs, uint64_t id);
 int keep_commit(struct fs *fs);
 
 /**
+ * keep_settle_locked() - as keep_commit(), and leave nothing in the log: as if the layer were closed
+ *
+ * Locks:  commit_lock and layer->lock are held.
+ * Blocks: for the disk.
+ * Return: as keep_commit().
+ */
+int keep_settle_locked(struct fs *fs);
+
+/** keep_unsettle_locked() - the layer goes on being changed after all */
+void keep_unsettle_locked(struct fs *fs);
+
+/**
  * keep_sync() - fsync(2) of one inode: its pages, then its record, then everything else that is to be committed
  *
  * In memory: nothing.

@@ -23,6 +23,7 @@ int layer_open(struct fs *fs, char **ret_error)
 {
 	struct layer *layer = calloc(1, sizeof(*layer));
 	pthread_mutexattr_t recursive;
+	pthread_rwlockattr_t fair;
 	struct statx covered;
 	struct node *root;
 	int result;
@@ -35,6 +36,10 @@ int layer_open(struct fs *fs, char **ret_error)
 	pthread_mutexattr_destroy(&recursive);
 	pthread_mutex_init(&layer->place_lock, NULL);
 	pthread_mutex_init(&layer->commit_lock, NULL);
+	pthread_rwlockattr_init(&fair);
+	pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&layer->gate, &fair);
+	pthread_rwlockattr_destroy(&fair);
 	layer->store.directory = -1;
 	layer->home = HOME_NONE;
 	layer->max = fs->options.layer_max;
@@ -73,6 +78,7 @@ void layer_close(struct fs *fs)
 	home_close(&layer->home);
 	stack_close(layer);
 	pthread_mutex_destroy(&layer->commit_lock);
+	pthread_rwlock_destroy(&layer->gate);
 	pthread_mutex_destroy(&layer->place_lock);
 	pthread_mutex_destroy(&layer->lock);
 	free(layer);
@@ -156,11 +162,14 @@ void layer_forget(struct fs *fs, struct inode *inode)
 	/* Nobody can come to it any more. */
 	if (fs->layer != NULL && id != 0 && (atomic_load(&node->own) & OWN_ATTRIBUTES) &&
 	    node->stx.stx_nlink == 0) {
-		layer_discharge(fs->layer, pages_data(&node->pages));
 		LOCK_SCOPE(&fs->layer->lock);
-		keep_remove_locked(fs, id);
-		db_node_delete(fs->layer->db, id);
-		atomic_fetch_sub(&fs->layer->origins, node->has_origin);
+		/* The layer may have become a base meanwhile, and this one be empty. */
+		if (db_node_exists(fs->layer->db, id) == 0) {
+			layer_discharge(fs->layer, pages_data(&node->pages));
+			keep_remove_locked(fs, id);
+			db_node_delete(fs->layer->db, id);
+			atomic_fetch_sub(&fs->layer->origins, node->has_origin);
+		}
 	}
 	/* As everything ends the inodes go in no order: the parent may be gone, and nobody counts any more. */
 	if (fs->layer != NULL && node->parent != NULL)

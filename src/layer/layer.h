@@ -26,7 +26,7 @@
  * page that is not on the disk: what writing changes of a node goes into its record only when its page file has
  * been synced, and what is no data any more is given back only when the record that says so is on the disk.
  *
- * Locks: layer->lock, then node->lock, then place_lock; see fs.h. Changes of names and attributes are made
+ * Locks: layer->gate, then layer->lock, then node->lock, then place_lock; see fs.h. Changes of names and attributes are made
  * with layer->lock held, in one transaction each; reading and writing take node->lock only. What writing
  * changes of a node, its pages, size and times, is put into its record when its last writer closes, or for a
  * kept layer when it is synced.
@@ -63,7 +63,9 @@ struct node {
 	_Atomic uint32_t own; /* enum node_own; bits are only ever added, under layer->lock */
 	bool has_origin;      /* it stands for an object of BACKING; constant */
 	char *target;	      /* of a symbolic link made on the mount; constant */
-	struct lower *lower;  /* what the bases have of it, topmost first; constant */
+	/* What the bases have of it, topmost first. One is added in front when the layer becomes a base, with the
+	 * gate, layer->lock and node->lock held; the rest is constant. */
+	struct lower *_Atomic lower;
 	pthread_rwlock_t lock;
 	struct statx stx;   /* protected by lock; as far as it is own, else what BACKING last was */
 	struct pages pages; /* protected by lock; of a file with OWN_CONTENT */
@@ -93,6 +95,7 @@ struct layer {
 	struct home home;	     /* its directory, without the database; HOME_NONE in memory; constant */
 	uint64_t generation;	     /* protected by lock; as the database has it */
 	bool counting;		     /* protected by lock; the next change is of a new generation */
+	pthread_rwlock_t gate;	     /* shared: nodes keep the record that they have in this layer */
 	pthread_mutex_t commit_lock; /* taken before lock; held until what is committed is on the disk */
 	_Atomic bool failed;	     /* the database has lost changes: nothing more is committed */
 	struct layer_removal *removals; /* protected by lock; page files that go once the record says so */

@@ -133,7 +133,7 @@ int stack_node_locked(struct fs *fs, const struct identity_key *key, struct node
 {
 	struct layer *layer = fs->layer;
 	struct identity_key known = *key;
-	struct lower **link = NULL;
+	struct lower *lowers = NULL, **link = &lowers;
 	struct node *node = NULL;
 	size_t reach = layer->base_count;
 	int result;
@@ -153,8 +153,6 @@ int stack_node_locked(struct fs *fs, const struct identity_key *key, struct node
 		result = found;
 		if (result == 0 && node == NULL)
 			result = node_of_row(&row, false, &node);
-		if (node != NULL && link == NULL)
-			link = &node->lower;
 		if (result == 0)
 			result = add_lower(node, layer->bases[i], &row, &reach, &link);
 		if (result == 0 && ret_row->id == 0)
@@ -162,6 +160,8 @@ int stack_node_locked(struct fs *fs, const struct identity_key *key, struct node
 		else
 			db_row_fini(&row);
 	}
+	if (node != NULL)
+		atomic_init(&node->lower, lowers);
 	if (result == 0) {
 		*ret_node = node;
 		return 0;

@@ -88,6 +88,14 @@ static const struct ctl_command commands[] = {
 	 2,
 	 ctl_profile_load,
 	 {{"progress", NULL, "on a terminal, show bytes, rate and time left"}}},
+	{"layer status", "TARGET", "what a layer has of which file", 1, 1, ctl_layer_status, {JSON_OPTION}},
+	{"layer diff",
+	 "TARGET",
+	 "how a layer differs from what is under it",
+	 1,
+	 1,
+	 ctl_layer_diff,
+	 {{"stat", NULL, "print sums instead of ranges"}, JSON_OPTION}},
 };
 
 static void print_help(void)

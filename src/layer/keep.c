@@ -37,7 +37,7 @@
 
 /* Facts */
 #define FACT_BACKING "backing" /* struct backing_fact */
-#define FACT_PATH "path"       /* of BACKING when the layer was made, for messages */
+#define FACT_PATH "path"       /* of BACKING when the layer was last opened */
 #define FACT_CLEAN "clean"     /* 1: the last daemon has closed it */
 
 struct layer_removal {
@@ -85,22 +85,33 @@ static int take_lock(struct layer *layer, const char *path, const char *mount_pa
 		return refuse(ret_error, -EBUSY, "layer '%s' is in use by %s", path,
 			      *holder == '\0' ? "another process" : holder);
 	}
-	length = snprintf(holder, sizeof(holder), "process %d, mounted on '%s'", (int)getpid(), mount_path);
+	length = mount_path == NULL ? snprintf(holder, sizeof(holder), "process %d", (int)getpid())
+				    : snprintf(holder, sizeof(holder), "process %d, mounted on '%s'",
+					       (int)getpid(), mount_path);
 	if (ftruncate(layer->lock_fd, 0) < 0 || pwrite(layer->lock_fd, holder, (size_t)length, 0) < 0)
 		return refuse(ret_error, -errno, "cannot write the lock of layer '%s': %s", path,
 			      strerror(errno));
 	return 0;
 }
 
-static int open_directory(struct fs *fs, const char *path, char **ret_error)
+static int open_directory(struct layer *layer, const char *path, char **ret_error)
 {
-	struct layer *layer = fs->layer;
-
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return refuse(ret_error, -errno, "cannot make layer '%s': %s", path, strerror(errno));
 	layer->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (layer->directory < 0)
 		return refuse(ret_error, -errno, "cannot open layer '%s': %s", path, strerror(errno));
+	return 0;
+}
+
+static int make_directory(struct fs *fs, const char *path, char **ret_error)
+{
+	struct layer *layer = fs->layer;
+	int result;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return refuse(ret_error, -errno, "cannot make layer '%s': %s", path, strerror(errno));
+	result = open_directory(layer, path, ret_error);
+	if (result < 0)
+		return result;
 	if (fs_walk_contains(fs, layer->directory))
 		return refuse(ret_error, -EINVAL, "layer '%s' lies in BACKING, which a layer must not change",
 			      path);
@@ -173,15 +184,13 @@ static int check_backing(struct fs *fs, const char *path, char **ret_error)
 	ssize_t size = db_fact_get(db, FACT_BACKING, &before);
 	int result;
 
-	if (size == -ENODATA) {
+	if (size < 0 && size != -ENODATA)
+		return (int)size;
+	if (size == -ENODATA || (size == sizeof(now) && memcmp(before, &now, sizeof(now)) == 0)) {
 		result = db_fact_put(db, FACT_BACKING, &now, sizeof(now));
 		return result < 0 ? result
 				  : db_fact_put(db, FACT_PATH, fs->backing_path, strlen(fs->backing_path));
 	}
-	if (size < 0)
-		return (int)size;
-	if (size == sizeof(now) && memcmp(before, &now, sizeof(now)) == 0)
-		return 0;
 	return refuse(ret_error, -EXDEV, "layer '%s' belongs to another directory, which was '%s'", path,
 		      db_fact_get(db, FACT_PATH, &where) < 0 ? "?" : (const char *)where);
 }
@@ -217,11 +226,11 @@ int keep_open(struct fs *fs, const char *path, char **ret_error)
 {
 	struct layer *layer = fs->layer;
 	struct db_totals totals;
-	int result = open_directory(fs, path, ret_error);
+	int result = make_directory(fs, path, ret_error);
 
 	layer->kept = true;
 	if (result == 0)
-		result = take_lock(layer, path, fs->mount_path, ret_error);
+		result = take_lock(layer, path, fs->offline ? NULL : fs->mount_path, ret_error);
 	if (result == 0)
 		result = open_database(layer, path, ret_error);
 	if (result == 0)
@@ -241,6 +250,27 @@ int keep_open(struct fs *fs, const char *path, char **ret_error)
 	atomic_store(&layer->page_count, totals.pages);
 	layer->opened = true;
 	return keep_commit(fs);
+}
+
+int keep_backing(const char *path, char **ret_backing, char **ret_error)
+{
+	struct layer layer = {.directory = -1, .lock_fd = -1};
+	void *backing = NULL;
+	int result = open_directory(&layer, path, ret_error);
+
+	if (result == 0 && faccessat(layer.directory, DATABASE, F_OK, 0) < 0)
+		result = refuse(ret_error, -ENOTDIR, "'%s' is no layer: it has no %s", path, DATABASE);
+	if (result == 0)
+		result = take_lock(&layer, path, NULL, ret_error);
+	if (result == 0)
+		result = open_database(&layer, path, ret_error);
+	if (result == 0 && db_fact_get(layer.db, FACT_PATH, &backing) < 0)
+		result = refuse(ret_error, -EUCLEAN, "layer '%s' does not say which BACKING it is of", path);
+	db_close(layer.db);
+	close_fd(&layer.directory);
+	close_fd(&layer.lock_fd);
+	*ret_backing = backing;
+	return result;
 }
 
 void keep_closing(struct fs *fs)

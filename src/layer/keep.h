@@ -30,6 +30,13 @@ struct node;
  */
 int keep_open(struct fs *fs, const char *path, char **ret_error);
 
+/**
+ * keep_backing() - the BACKING that the layer in a directory was last mounted over; malloc'ed
+ *
+ * Return: 0, -ENOTDIR where there is no layer, or as keep_open().
+ */
+int keep_backing(const char *path, char **ret_backing, char **ret_error);
+
 /** keep_closing() - note that the layer was closed as it should be. In memory: nothing. */
 void keep_closing(struct fs *fs);
 

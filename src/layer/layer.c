@@ -14,9 +14,8 @@
 #include "fs.h"
 #include "inode_private.h"
 #include "layer/keep.h"
+#include "layer/origin.h"
 #include "util.h"
-
-#define ROOT_NODE 1
 
 int layer_open(struct fs *fs, char **ret_error)
 {
@@ -36,7 +35,7 @@ int layer_open(struct fs *fs, char **ret_error)
 	pthread_mutex_init(&layer->commit_lock, NULL);
 	layer->store.directory = layer->directory = layer->lock_fd = -1;
 	layer->max = fs->options.layer_max;
-	layer->next_id = ROOT_NODE;
+	layer->next_id = LAYER_ROOT;
 	fs->layer = layer;
 	if (statx(fs->covered_fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &covered) == 0)
 		layer->covered = identity_of_statx(&covered);
@@ -148,6 +147,7 @@ static int node_of_row(struct node_row *row, struct node **ret_node)
 	atomic_init(&node->own, row->own);
 	node->stx = row->stx;
 	node->pages.clean = row->clean;
+	node->before = row->before;
 	node->capability = row->own & OWN_CONTENT;
 	result = pages_unpack(row->data, row->data_size, &node->pages.data);
 	if (result == 0)
@@ -238,6 +238,7 @@ static void fill_row(const struct node *node, struct node_row *ret_row)
 		.stx = node->stx,
 		.clean = node->pages.clean,
 		.target = node->target,
+		.before = node->before,
 	};
 }
 
@@ -334,6 +335,7 @@ int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node)
 	result = layer_backing_statx(fs, inode, &row.stx);
 	if (result < 0)
 		return result;
+	row.before = origin_state(&row.stx);
 	row.id = layer->next_id++;
 	row.path = backing_path(fs, inode);
 	result = db_node_insert(layer->db, &row);
@@ -342,6 +344,7 @@ int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node)
 		return result;
 	pthread_rwlock_wrlock(&node->lock);
 	node->stx = row.stx;
+	node->before = row.before;
 	pthread_rwlock_unlock(&node->lock);
 	atomic_store(&node->id, row.id);
 	atomic_fetch_add(&layer->origins, 1);

@@ -11,19 +11,16 @@
 #include "fs.h"
 #include "layer/acl.h"
 #include "layer/layer.h"
+#include "layer/origin.h"
 #include "layer/xattrs.h"
 #include "util.h"
 
 /* Does the BACKING directory that this one stands for have the name? */
 static bool backing_has(struct fs *fs, struct inode *directory, const char *name)
 {
-	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct statx stx;
 
-	return layer_peek(directory)->has_origin && !atomic_load(&directory->covered) &&
-	       inode_fd(fs, directory, FD_PATH, &use) == 0 &&
-	       statx(use.fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE,
-		     &stx) == 0;
+	return origin_statx_name(fs, directory, name, &stx) == 0;
 }
 
 static bool is_covered(const struct fs *fs, const struct inode *inode)
@@ -125,9 +122,10 @@ static int put_name(struct fs *fs, struct tx_node *directory, const char *name, 
 static int drop_name(struct fs *fs, struct tx_node *directory, const char *name)
 {
 	uint64_t id = atomic_load(&directory->node->id);
+	struct statx removed;
 
-	if (backing_has(fs, directory->inode, name))
-		return db_entry_put(fs->layer->db, id, name, DB_WHITEOUT);
+	if (origin_statx_name(fs, directory->inode, name, &removed) == 0)
+		return db_whiteout_put(fs->layer->db, id, name, &removed);
 	return db_entry_delete(fs->layer->db, id, name);
 }
 

@@ -106,6 +106,7 @@ struct fs {
 	int covered_fd;		  /* O_PATH, the directory the mount covers; constant */
 	struct inode *root;	  /* constant */
 	struct layer *layer;	  /* mode=cow, else NULL; constant */
+	bool offline;		  /* nothing is mounted: a kept layer is being looked at; constant */
 	char *backing_path;	  /* canonical; constant */
 	char *mount_path;	  /* canonical; constant */
 	struct timespec started;  /* CLOCK_MONOTONIC; constant */

@@ -49,14 +49,9 @@ int checkpoint_exchange(struct home *layer, uint64_t generation, const struct ho
 void checkpoint_undo(struct home *fresh);
 
 /**
- * checkpoint_offline() - a checkpoint of a layer that nobody has mounted
- *
- * Return: 0, -ENOENT where there is no layer, or as the others.
- */
-int checkpoint_offline(const char *layer, const char *path, char **ret_error);
-
-/**
- * checkpoint_live() - a checkpoint of the layer of a mount, which goes on meanwhile but for the moment of it
+ * checkpoint_live() - a checkpoint of the layer of a mount, which goes on meanwhile but for the moment of it; or of
+ * one that was opened without a mount
+ * @ret_error: one line; on success too, where the disk could not be told
  *
  * What was written until then is synced; files stay open, and unlinked ones go on above.
  *

@@ -206,7 +206,7 @@ static void share(struct fs *fs)
 int checkpoint_live(struct fs *fs, const char *path, char **ret_error)
 {
 	struct layer *layer = fs->layer;
-	CLEANUP(free_pointer) char *holder = NULL;
+	CLEANUP(free_pointer) char *holder = keep_holder(fs);
 	struct turning turning = {.fresh = HOME_NONE};
 	int result;
 
@@ -214,10 +214,8 @@ int checkpoint_live(struct fs *fs, const char *path, char **ret_error)
 		return home_refuse(ret_error, -EOPNOTSUPP,
 				   layer == NULL ? "this mount has no layer: it needs mode=cow"
 						 : "the layer of this mount is in memory: it needs layer=");
-	if (asprintf(&holder, "process %d, mounted on '%s'", (int)getpid(), fs->mount_path) < 0) {
-		holder = NULL;
+	if (holder == NULL)
 		return -ENOMEM;
-	}
 	/* One checkpoint at a time, as one commit. */
 	pthread_rwlock_wrlock(&layer->gate);
 	pthread_mutex_lock(&layer->commit_lock);

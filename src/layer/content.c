@@ -14,6 +14,7 @@
 #include "fs.h"
 #include "layer/content_private.h"
 #include "layer/layer.h"
+#include "layer/origin.h"
 #include "layer/stack.h"
 #include "layer/xattrs.h"
 #include "util.h"
@@ -34,7 +35,8 @@ static bool is_ready(const struct node *node)
 
 static int own_locked(struct fs *fs, struct inode *inode, struct node *node)
 {
-	struct statx now;
+	struct statx now, backing;
+	bool known;
 	int result = layer_record_locked(fs, inode, node);
 
 	if (result < 0 || is_ready(node))
@@ -44,8 +46,12 @@ static int own_locked(struct fs *fs, struct inode *inode, struct node *node)
 		return result;
 	if (now.stx_size > LAYER_FILE_MAX)
 		return -EFBIG;
+	known = node->has_origin && layer_backing_statx(fs, inode, &backing) == 0;
 	pthread_rwlock_wrlock(&node->lock);
 	node->stx = now;
+	/* From here on, what is copied is of this state. */
+	if (known)
+		node->before = origin_state(&backing);
 	node->pages.clean = now.stx_size;
 	node->capability = true;
 	node->unsaved = true;

@@ -23,6 +23,13 @@
 
 struct layer_db;
 
+/* What an object of BACKING looked like at a moment; each of these differs once somebody changed it. */
+struct origin_state {
+	bool known; /* false: of a layer that an earlier version wrote */
+	uint64_t size;
+	struct statx_timestamp mtime, ctime;
+};
+
 /* One record of a node. Pointers are malloc'ed and the row's own; free with db_row_fini(). */
 struct node_row {
 	uint64_t id;
@@ -31,15 +38,16 @@ struct node_row {
 	bool has_origin;		/* the next three are set */
 	struct identity_key origin;	/* the BACKING object it stands for */
 	struct identity_handle *handle; /* NULL where BACKING has none */
-	char *path;	   /* where it was below BACKING, "" for the root; NULL if that is not known */
-	char *target;	   /* of a symbolic link */
-	uint64_t clean;	   /* bytes from the start that may still be BACKING's */
-	void *data, *zero; /* serialized page sets, NULL for empty ones */
+	char *path; /* where it was below BACKING, "" for the root; NULL if that is not known */
+	struct origin_state before; /* of the BACKING object, when the first of it was copied */
+	char *target;		    /* of a symbolic link */
+	uint64_t clean;		    /* bytes from the start that may still be BACKING's */
+	void *data, *zero;	    /* serialized page sets, NULL for empty ones */
 	size_t data_size, zero_size;
 	uint64_t page_count; /* of data */
 };
 
-/* Which columns db_node_update() writes. */
+/* Which columns db_node_update() writes; DB_PAGES with the state of the origin. */
 enum db_part { DB_ATTRIBUTES, DB_PAGES };
 
 /**
@@ -63,8 +71,12 @@ int db_open_shared(const char *path, struct layer_db **ret_db);
 /** db_format() - the format that the last db_open() of this thread found and could not read; 0: none at all */
 int db_format(void);
 
-/** DB_FORMAT - what this program writes */
-#define DB_FORMAT 1
+/**
+ * DB_FORMAT - what this program writes
+ *
+ * 1 had neither the state of origins nor what whiteouts stand for, and is brought to 2 when it is opened.
+ */
+#define DB_FORMAT 2
 
 /**
  * db_commit() - end the transaction and begin the next
@@ -159,6 +171,38 @@ int db_entry_put(struct layer_db *db, uint64_t parent, const char *name, uint64_
 
 /** db_entry_delete() - say nothing of the name any more */
 int db_entry_delete(struct layer_db *db, uint64_t parent, const char *name);
+
+/**
+ * db_whiteout_put() - note that a name was removed
+ * @removed: what BACKING has there, for who wants to remove that too
+ */
+int db_whiteout_put(struct layer_db *db, uint64_t parent, const char *name, const struct statx *removed);
+
+/* An entry with its place; free with db_named_fini(). */
+struct db_named {
+	uint64_t parent;
+	char *name; /* malloc'ed */
+	struct db_entry entry;
+	struct identity_key removed_key; /* of a whiteout: what it stands for */
+	struct origin_state removed;	 /* likewise; ctime is not kept */
+};
+
+/** db_named_fini() - free what a named entry holds; also as CLEANUP() */
+void db_named_fini(struct db_named *named);
+
+/**
+ * db_entry_next() - the entry that comes next, by the id of its directory and the bytes of its name
+ * @parent, @name: the one before it; 0 and "" for the first
+ *
+ * Return: 0, -ENOENT past the last, or as above.
+ */
+int db_entry_next(struct layer_db *db, uint64_t parent, const char *name, struct db_named *ret_named);
+
+/** db_entry_of() - the @index'th name of a node, in the order of db_entry_next(). Return: likewise. */
+int db_entry_of(struct layer_db *db, uint64_t node, uint64_t index, struct db_named *ret_named);
+
+/** db_node_next() - the record with the smallest id above @after. Return: as db_node_load(). */
+int db_node_next(struct layer_db *db, uint64_t after, struct node_row *ret_row);
 
 /** db_entries() - each name the layer has in a directory, sorted by bytes; a call that returns < 0 ends it */
 int db_entries(struct layer_db *db, uint64_t parent,

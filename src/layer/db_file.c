@@ -8,16 +8,26 @@
 #include "layer/db_private.h"
 #include "util.h"
 
+/* What format 2 added. */
+#define ORIGIN_COLUMNS                                                                                       \
+	", before_size INTEGER, before_mtime INTEGER, before_mtime_ns INTEGER, before_ctime INTEGER,"        \
+	" before_ctime_ns INTEGER"
+#define WHITEOUT_COLUMNS                                                                                     \
+	", removed_ino INTEGER, removed_birth INTEGER, removed_size INTEGER, removed_mtime INTEGER,"         \
+	" removed_mtime_ns INTEGER"
+#define NAMES_OF_NODES "CREATE INDEX names ON entries(node) WHERE node<>0;"
+
 static const char schema[] =
 	"CREATE TABLE nodes(id INTEGER PRIMARY KEY, own INTEGER, mode INTEGER, uid INTEGER, gid INTEGER,"
 	" links INTEGER, rdev INTEGER, size INTEGER, atime INTEGER, atime_ns INTEGER, mtime INTEGER,"
 	" mtime_ns INTEGER, ctime INTEGER, ctime_ns INTEGER, btime INTEGER, btime_ns INTEGER, clean INTEGER,"
 	" target BLOB, data BLOB, zero BLOB, origin_dev INTEGER, origin_ino INTEGER, origin_birth INTEGER,"
-	" handle_mount INTEGER, handle_type INTEGER, handle BLOB, path BLOB, pages INTEGER);"
+	" handle_mount INTEGER, handle_type INTEGER, handle BLOB, path BLOB, pages INTEGER" ORIGIN_COLUMNS
+	");"
 	"CREATE UNIQUE INDEX origins ON nodes(origin_ino, origin_dev, origin_birth)"
 	" WHERE origin_ino IS NOT NULL;"
-	"CREATE TABLE entries(parent INTEGER, name BLOB, node INTEGER, PRIMARY KEY(parent, name))"
-	" WITHOUT ROWID;"
+	"CREATE TABLE entries(parent INTEGER, name BLOB, node INTEGER" WHITEOUT_COLUMNS
+	", PRIMARY KEY(parent, name)) WITHOUT ROWID;" NAMES_OF_NODES
 	"CREATE INDEX nameless ON nodes(id) WHERE links=0;"
 	"CREATE TABLE facts(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;"
 	"CREATE TABLE xattrs(node INTEGER, name BLOB, value BLOB, PRIMARY KEY(node, name)) WITHOUT ROWID;";
@@ -28,7 +38,11 @@ static const char schema[] =
 #define COLUMNS                                                                                              \
 	"id,own,mode,uid,gid,links,rdev,size,atime,atime_ns,mtime,mtime_ns,ctime,ctime_ns,btime,btime_ns,"   \
 	"clean,target,data,zero,origin_dev,origin_ino,origin_birth,handle_mount,handle_type,handle,path,"    \
-	"pages"
+	"pages,before_size,before_mtime,before_mtime_ns,before_ctime,before_ctime_ns"
+#define NAMED                                                                                                \
+	"SELECT e.name,e.node,n.mode,n.origin_dev,n.origin_ino,n.origin_birth,e.parent,e.removed_ino,"       \
+	"e.removed_birth,e.removed_size,e.removed_mtime,e.removed_mtime_ns FROM entries e"                   \
+	" LEFT JOIN nodes n ON n.id=e.node "
 
 static const char *const texts[STATEMENTS] = {
 	[BEGIN] = "SAVEPOINT change",
@@ -36,10 +50,12 @@ static const char *const texts[STATEMENTS] = {
 	[ROLLBACK] = "ROLLBACK TO change",
 	[NODE_INSERT] = "INSERT INTO nodes(" COLUMNS
 			") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,"
-			"?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28)",
+			"?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,?33)",
 	[NODE_UPDATE] = "UPDATE nodes SET " ATTRIBUTES " WHERE id=?1",
 	[NODE_UPDATE_PAGES] = "UPDATE nodes SET " ATTRIBUTES
-			      ",size=?8,clean=?17,data=?19,zero=?20,pages=?28 WHERE id=?1",
+			      ",size=?8,clean=?17,data=?19,zero=?20,pages=?28,before_size=?29,"
+			      "before_mtime=?30,before_mtime_ns=?31,before_ctime=?32,before_ctime_ns=?33"
+			      " WHERE id=?1",
 	[NODE_LOAD] = "SELECT " COLUMNS " FROM nodes WHERE id=?1",
 	[NODE_BY_ORIGIN] = "SELECT " COLUMNS
 			   " FROM nodes WHERE origin_ino=?1 AND origin_dev=?2 AND origin_birth=?3",
@@ -48,10 +64,14 @@ static const char *const texts[STATEMENTS] = {
 	[NODE_DELETE_XATTRS] = "DELETE FROM xattrs WHERE node=?1",
 	[ENTRY_GET] = "SELECT e.name,e.node,n.mode,n.origin_dev,n.origin_ino,n.origin_birth FROM entries e"
 		      " LEFT JOIN nodes n ON n.id=e.node WHERE e.parent=?1 AND e.name=?2",
-	[ENTRY_PUT] = "INSERT OR REPLACE INTO entries(parent,name,node) VALUES(?1,?2,?3)",
+	[ENTRY_PUT] = "INSERT OR REPLACE INTO entries(parent,name,node,removed_ino,removed_birth,"
+		      "removed_size,removed_mtime,removed_mtime_ns) VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
 	[ENTRY_DELETE] = "DELETE FROM entries WHERE parent=?1 AND name=?2",
 	[ENTRIES] = "SELECT e.name,e.node,n.mode,n.origin_dev,n.origin_ino,n.origin_birth FROM entries e"
 		    " LEFT JOIN nodes n ON n.id=e.node WHERE e.parent=?1 ORDER BY e.name",
+	[ENTRY_NEXT] = NAMED "WHERE (e.parent,e.name)>(?1,?2) ORDER BY e.parent,e.name LIMIT 1",
+	[ENTRY_OF] = NAMED "WHERE e.node=?1 AND e.node<>0 ORDER BY e.parent,e.name LIMIT 1 OFFSET ?2",
+	[NODE_NEXT] = "SELECT " COLUMNS " FROM nodes WHERE id>?1 ORDER BY id LIMIT 1",
 	[XATTR_GET] = "SELECT value FROM xattrs WHERE node=?1 AND name=?2",
 	[XATTR_PUT] = "INSERT OR REPLACE INTO xattrs(node,name,value) VALUES(?1,?2,?3)",
 	[XATTR_DELETE] = "DELETE FROM xattrs WHERE node=?1 AND name=?2",
@@ -127,7 +147,24 @@ static int check_format(struct layer_db *db, bool *ret_empty)
 		return result;
 	if (application != APPLICATION)
 		found_format = 0;
-	return found_format == DB_FORMAT ? 0 : -EPROTO;
+	return found_format >= 1 && found_format <= DB_FORMAT ? 0 : -EPROTO;
+}
+
+/* Columns are added one by one; what they are without a value means "not known". */
+static int upgrade(struct layer_db *db)
+{
+	return execute(db, "BEGIN IMMEDIATE;"
+			   "ALTER TABLE nodes ADD COLUMN before_size INTEGER;"
+			   "ALTER TABLE nodes ADD COLUMN before_mtime INTEGER;"
+			   "ALTER TABLE nodes ADD COLUMN before_mtime_ns INTEGER;"
+			   "ALTER TABLE nodes ADD COLUMN before_ctime INTEGER;"
+			   "ALTER TABLE nodes ADD COLUMN before_ctime_ns INTEGER;"
+			   "ALTER TABLE entries ADD COLUMN removed_ino INTEGER;"
+			   "ALTER TABLE entries ADD COLUMN removed_birth INTEGER;"
+			   "ALTER TABLE entries ADD COLUMN removed_size INTEGER;"
+			   "ALTER TABLE entries ADD COLUMN removed_mtime INTEGER;"
+			   "ALTER TABLE entries ADD COLUMN removed_mtime_ns INTEGER;" NAMES_OF_NODES
+			   "PRAGMA user_version=2; COMMIT");
 }
 
 static int prepare_file(struct layer_db *db)
@@ -143,7 +180,9 @@ static int prepare_file(struct layer_db *db)
 			result = execute(db, schema);
 		if (result == 0)
 			result = execute(db,
-					 "PRAGMA application_id=0x6d6d6673; PRAGMA user_version=1; COMMIT");
+					 "PRAGMA application_id=0x6d6d6673; PRAGMA user_version=2; COMMIT");
+	} else if (result == 0 && found_format < DB_FORMAT) {
+		result = upgrade(db);
 	}
 	return result < 0 ? result
 			  : execute(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
@@ -201,6 +240,9 @@ int db_open_shared(const char *path, struct layer_db **ret_db)
 	result = code != SQLITE_OK ? db_error(code) : check_format(db, &empty);
 	if (result == 0 && empty)
 		result = -EUCLEAN;
+	/* An older one is brought to today's when it is opened to be written. */
+	if (result == 0 && found_format != DB_FORMAT)
+		result = -EPROTO;
 	if (result == 0)
 		result = prepare_statements(db);
 	if (result < 0) {

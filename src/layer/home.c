@@ -177,8 +177,8 @@ static int make_identity(struct home *home)
 		return -EIO;
 	snprintf(home->id, sizeof(home->id), "%016llx%016llx", (unsigned long long)random[0],
 		 (unsigned long long)random[1]);
-	/* Numbers of other layers are others, and all fit into SQLite's. */
-	home->first = (random[2] >> 34) * HOME_IDS + 1;
+	/* Numbers of other layers are others, and all fit into SQLite's. Below are those of BACKING's objects. */
+	home->first = ((random[2] >> 34) + 1) * HOME_IDS;
 	result = db_fact_put(home->db, FACT_ID, home->id, HOME_ID_LENGTH);
 	if (result == 0)
 		result = home_number_put(home->db, FACT_FIRST, home->first);
@@ -229,11 +229,28 @@ static bool has_log(const struct home *home)
 	return fstatat(home->directory, HOME_DATABASE_LOG, &info, 0) == 0 && info.st_size > 0;
 }
 
+/* Is its database of a format that is brought up to date when it is opened to be written? */
+static bool is_older(struct home *home)
+{
+	char *ignored = NULL;
+	int result = open_database(home, "", true, &ignored);
+
+	free(ignored);
+	db_close(home->db);
+	home->db = NULL;
+	return result == -EPROTO && db_format() > 0 && db_format() < DB_FORMAT;
+}
+
 /* Brings into the database what a crash has left in its log. The layer is held alone. */
 static int recover(struct home *home, const char *path, char **ret_error)
 {
+	bool changed;
 	int result = open_database(home, path, false, ret_error);
 
+	if (result == 0)
+		result = identify(home, path, true, ret_error);
+	if (result == 0)
+		result = db_commit(home->db, &changed);
 	db_close(home->db);
 	home->db = NULL;
 	return result;
@@ -252,7 +269,7 @@ static int take_shared_lock(struct home *home, const char *path, const char *hol
 		return home_refuse(ret_error, -errno, "cannot open the lock of layer '%s': %s", path,
 				   strerror(errno));
 	alone = flock(home->lock_fd, LOCK_EX | LOCK_NB) == 0;
-	if (alone && has_log(home))
+	if (alone && (has_log(home) || is_older(home)))
 		result = recover(home, path, ret_error);
 	if (result < 0)
 		return result;
@@ -270,7 +287,7 @@ int home_open_shared(const char *path, const char *holder, struct home *ret_home
 	*home = HOME_NONE;
 	result = open_directory(home, path, ret_error);
 	if (result == 0 && faccessat(home->directory, HOME_DATABASE, F_OK, 0) < 0)
-		result = home_refuse(ret_error, -ENOENT, "'%s' is no layer: it has no %s", path,
+		result = home_refuse(ret_error, -ENOTDIR, "'%s' is no layer: it has no %s", path,
 				     HOME_DATABASE);
 	if (result == 0)
 		result = take_shared_lock(home, path, holder, ret_error);

@@ -26,7 +26,7 @@
 
 /* Facts of the database */
 #define FACT_BACKING "backing"	     /* struct backing_fact */
-#define FACT_PATH "path"	     /* of BACKING when the layer was made, for messages */
+#define FACT_PATH "path"	     /* of BACKING when the layer was last opened to be written */
 #define FACT_CLEAN "clean"	     /* 1: the last daemon has closed it */
 #define FACT_ID "id"		     /* HOME_ID_LENGTH hexadecimal digits */
 #define FACT_FIRST "first"	     /* uint64_t: the first of its node ids; as many as HOME_IDS */
@@ -88,7 +88,7 @@ int home_open(const char *path, const char *holder, struct home *ret_home, char 
  *
  * What a crash has left in its log is brought into the database first, which needs the layer for a moment alone.
  *
- * Return: as home_open(), or -ENOENT where there is no layer.
+ * Return: as home_open(), or -ENOTDIR where there is no layer.
  */
 int home_open_shared(const char *path, const char *holder, struct home *ret_home, char **ret_error);
 

@@ -81,24 +81,32 @@ static int lies_in_backing(struct fs *fs, const char *path, char **ret_error)
 			   path);
 }
 
+char *keep_holder(const struct fs *fs)
+{
+	char *holder;
+	int length =
+		fs->offline ? asprintf(&holder, "process %d", (int)getpid())
+			    : asprintf(&holder, "process %d, mounted on '%s'", (int)getpid(), fs->mount_path);
+
+	return length < 0 ? NULL : holder;
+}
+
 int keep_open(struct fs *fs, const char *path, char **ret_error)
 {
 	struct layer *layer = fs->layer;
 	struct home *home = &layer->home;
-	CLEANUP(free_pointer) char *holder = NULL;
+	CLEANUP(free_pointer) char *holder = keep_holder(fs);
 	struct db_totals totals;
 	int result;
 
 	layer->kept = true;
-	if (asprintf(&holder, "process %d, mounted on '%s'", (int)getpid(), fs->mount_path) < 0) {
-		holder = NULL;
+	if (holder == NULL)
 		return -ENOMEM;
-	}
 	result = lies_in_backing(fs, path, ret_error);
 	if (result == 0)
 		result = home_open(path, holder, home, ret_error);
 	if (result == 0)
-		result = stack_check_backing(fs, home, ret_error);
+		result = stack_check_backing(fs, home, true, ret_error);
 	if (result == 0)
 		result = stack_open(fs, home, ret_error);
 	layer->db = home->db;
@@ -130,6 +138,22 @@ int keep_opened(struct fs *fs)
 	/* Only what the mount changes from here on makes another layer of it. */
 	LOCK_SCOPE(&layer->lock);
 	layer->counting = layer->kept;
+	return result;
+}
+
+int keep_backing(const char *path, char **ret_backing, char **ret_error)
+{
+	CLEANUP(home_close) struct home home = HOME_NONE;
+	void *backing = NULL;
+	char holder[32];
+	int result;
+
+	snprintf(holder, sizeof(holder), "process %d", (int)getpid());
+	result = home_open_shared(path, holder, &home, ret_error);
+	if (result == 0 && db_fact_get(home.db, FACT_PATH, &backing) < 0)
+		result = home_refuse(ret_error, -EUCLEAN, "layer '%s' does not say which BACKING it is of",
+				     path);
+	*ret_backing = backing;
 	return result;
 }
 

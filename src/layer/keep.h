@@ -32,6 +32,15 @@ int keep_open(struct fs *fs, const char *path, char **ret_error);
 
 /** keep_opened() - the layer is complete: commit it. In memory: nothing. Return: as keep_commit(). */
 int keep_opened(struct fs *fs);
+/** keep_holder() - what is said of this process where it holds a layer to write it; malloc'ed or NULL */
+char *keep_holder(const struct fs *fs);
+
+/**
+ * keep_backing() - the BACKING that the layer in a directory was last mounted over; malloc'ed
+ *
+ * Return: 0, -ENOTDIR where there is no layer, or as keep_open().
+ */
+int keep_backing(const char *path, char **ret_backing, char **ret_error);
 
 /** keep_closing() - note that the layer was closed as it should be. In memory: nothing. */
 void keep_closing(struct fs *fs);

@@ -14,10 +14,9 @@
 #include "fs.h"
 #include "inode_private.h"
 #include "layer/keep.h"
+#include "layer/origin.h"
 #include "layer/stack.h"
 #include "util.h"
-
-#define ROOT_NODE 1
 
 int layer_open(struct fs *fs, char **ret_error)
 {
@@ -43,7 +42,7 @@ int layer_open(struct fs *fs, char **ret_error)
 	layer->store.directory = -1;
 	layer->home = HOME_NONE;
 	layer->max = fs->options.layer_max;
-	layer->next_id = ROOT_NODE;
+	layer->next_id = LAYER_ROOT + 1;
 	fs->layer = layer;
 	if (statx(fs->covered_fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &covered) == 0)
 		layer->covered = identity_of_statx(&covered);
@@ -185,6 +184,7 @@ static void fill_row(const struct node *node, struct node_row *ret_row)
 		.stx = node->stx,
 		.clean = node->pages.clean,
 		.target = node->target,
+		.before = node->before,
 	};
 }
 
@@ -271,12 +271,16 @@ static int fill_record(struct fs *fs, struct inode *inode, struct node *node, st
 {
 	int result;
 
-	if (node->lower == NULL)
-		return layer_backing_statx(fs, inode, &row->stx);
+	if (node->lower == NULL) {
+		result = layer_backing_statx(fs, inode, &row->stx);
+		row->before = origin_state(&row->stx);
+		return result;
+	}
 	result = layer_statx(fs, inode, &row->stx);
 	pthread_rwlock_rdlock(&node->lock);
 	row->own = atomic_load(&node->own);
 	row->clean = node->pages.clean;
+	row->before = node->before;
 	row->target = node->target;
 	pthread_rwlock_unlock(&node->lock);
 	return result;
@@ -310,7 +314,7 @@ int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node)
 	result = fill_record(fs, inode, node, &row);
 	if (result < 0)
 		return result;
-	row.id = row.has_origin ? layer->next_id++ : inode->key.ino;
+	row.id = inode == fs->root ? LAYER_ROOT : row.has_origin ? layer->next_id++ : inode->key.ino;
 	row.path = row.has_origin ? backing_path(fs, inode) : NULL;
 	result = insert_record(fs, node, &row);
 	free(row.path);
@@ -318,6 +322,7 @@ int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node)
 		return result;
 	pthread_rwlock_wrlock(&node->lock);
 	node->stx = row.stx;
+	node->before = row.before;
 	pthread_rwlock_unlock(&node->lock);
 	atomic_store(&node->id, row.id);
 	atomic_fetch_add(&layer->origins, row.has_origin);

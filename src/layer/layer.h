@@ -49,6 +49,9 @@
 #define LAYER_DEV_MAJOR 0xfffu
 #define LAYER_DEV_MINOR 0xfffffu
 
+/* The record of the root: the first of every layer. */
+#define LAYER_ROOT UINT64_C(1)
+
 /* What of a node is the layer's and no longer BACKING's. */
 enum node_own {
 	OWN_ATTRIBUTES = 1, /* mode, owner, link count, access and change time */
@@ -67,11 +70,13 @@ struct node {
 	 * gate, layer->lock and node->lock held; the rest is constant. */
 	struct lower *_Atomic lower;
 	pthread_rwlock_t lock;
-	struct statx stx;   /* protected by lock; as far as it is own, else what BACKING last was */
-	struct pages pages; /* protected by lock; of a file with OWN_CONTENT */
-	bool capability;    /* protected by lock; it may have security.capability, which a write takes away */
-	bool unsaved;	    /* protected by lock; content differs from the record's */
-	bool loose;	    /* protected by lock; its page file may have pages that are no data */
+	struct statx stx;	    /* protected by lock; as far as it is own, else what BACKING last was */
+	struct pages pages;	    /* protected by lock; of a file with OWN_CONTENT */
+	struct origin_state before; /* protected by lock; as in struct node_row */
+	bool capability;   /* protected by lock; it may have security.capability, which a write takes away */
+	bool unsaved;	   /* protected by lock; content differs from the record's */
+	bool loose;	   /* protected by lock; its page file may have pages that are no data */
+	_Atomic bool told; /* that BACKING's object changed under the layer's copies */
 	struct inode *parent; /* protected by layer->place_lock; where it was last found; holds a reference */
 	char *name;	      /* protected by layer->place_lock; there */
 	struct fd_slot slot;  /* the page file's */

@@ -70,6 +70,7 @@ static int node_of_row(struct node_row *row, bool written, struct node **ret_nod
 		return -ENOMEM;
 	atomic_init(&node->own, row->own);
 	node->stx = row->stx;
+	node->before = row->before;
 	node->capability = row->own & OWN_CONTENT;
 	if (written) {
 		atomic_init(&node->id, row->id);
@@ -100,6 +101,7 @@ static void complete_attributes(struct node *node, const struct node_row *row)
 	if (more & OWN_CONTENT) {
 		node->stx.stx_size = row->stx.stx_size;
 		node->pages.clean = row->stx.stx_size;
+		node->before = row->before;
 		node->capability = true;
 	}
 	atomic_store(&node->own, own | row->own);

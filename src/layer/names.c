@@ -11,6 +11,7 @@
 #include "fs.h"
 #include "layer/acl.h"
 #include "layer/layer.h"
+#include "layer/origin.h"
 #include "layer/stack.h"
 #include "layer/xattrs.h"
 #include "util.h"
@@ -18,16 +19,12 @@
 /* Is there something under the name in the layers below, or in the BACKING directory that this one stands for? */
 static bool below_has(struct fs *fs, struct inode *directory, const char *name)
 {
-	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct db_entry entry;
 	struct statx stx;
 
 	if (stack_below_locked(layer_peek(directory), name, &entry) == 0)
 		return entry.node != DB_WHITEOUT;
-	return layer_peek(directory)->has_origin && !atomic_load(&directory->covered) &&
-	       inode_fd(fs, directory, FD_PATH, &use) == 0 &&
-	       statx(use.fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE,
-		     &stx) == 0;
+	return origin_statx_name(fs, directory, name, &stx) == 0;
 }
 
 static bool is_covered(const struct fs *fs, const struct inode *inode)
@@ -128,9 +125,15 @@ static int put_name(struct fs *fs, struct tx_node *directory, const char *name, 
 static int drop_name(struct fs *fs, struct tx_node *directory, const char *name)
 {
 	uint64_t id = atomic_load(&directory->node->id);
+	struct statx removed;
 
-	if (below_has(fs, directory->inode, name))
+	struct db_entry entry;
+	int result = stack_below_locked(layer_peek(directory->inode), name, &entry);
+
+	if (result == 0 && entry.node != DB_WHITEOUT)
 		return db_entry_put(fs->layer->db, id, name, DB_WHITEOUT);
+	if (result == -ENOENT && origin_statx_name(fs, directory->inode, name, &removed) == 0)
+		return db_whiteout_put(fs->layer->db, id, name, &removed);
 	return db_entry_delete(fs->layer->db, id, name);
 }
 

@@ -8,6 +8,7 @@
 
 #include "fs.h"
 #include "layer/layer.h"
+#include "layer/origin.h"
 #include "layer/stack.h"
 #include "util.h"
 
@@ -108,6 +109,7 @@ int layer_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
 		/* Gone behind the mount's back: what is known of it stays. */
 		if (result < 0 && atomic_load(&node->id) == 0 && node->lower == NULL)
 			return result;
+		origin_watch(fs, inode, node, result, ret_stx);
 	}
 	own = atomic_load_explicit(&node->own, memory_order_acquire);
 	if (own == 0 && result == 0)

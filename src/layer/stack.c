@@ -13,24 +13,25 @@
 #include "layer/layer.h"
 #include "util.h"
 
-int stack_check_backing(struct fs *fs, struct home *home, char **ret_error)
+int stack_check_backing(struct fs *fs, struct home *home, bool write, char **ret_error)
 {
 	struct backing_fact now = {fs->root->key.ino, fs->root->key.birth_ns};
 	CLEANUP(free_pointer) void *before = NULL;
 	CLEANUP(free_pointer) void *where = NULL;
 	ssize_t size = db_fact_get(home->db, FACT_BACKING, &before);
+	bool same = size == sizeof(now) && memcmp(before, &now, sizeof(now)) == 0;
 	int result;
 
-	if (size == -ENODATA) {
+	if (size < 0 && size != -ENODATA)
+		return (int)size;
+	if (same && !write)
+		return 0;
+	if (write && (same || size == -ENODATA)) {
 		result = db_fact_put(home->db, FACT_BACKING, &now, sizeof(now));
 		return result < 0
 			       ? result
 			       : db_fact_put(home->db, FACT_PATH, fs->backing_path, strlen(fs->backing_path));
 	}
-	if (size < 0)
-		return (int)size;
-	if (size == sizeof(now) && memcmp(before, &now, sizeof(now)) == 0)
-		return 0;
 	return home_refuse(ret_error, -EXDEV, "layer '%s' belongs to another directory, which was '%s'",
 			   home->path,
 			   db_fact_get(home->db, FACT_PATH, &where) < 0 ? "?" : (const char *)where);
@@ -115,7 +116,7 @@ static int add_base(struct fs *fs, const char *path, const struct home *top, cha
 		return home_refuse(ret_error, -EINVAL,
 				   "layer '%s' lies in BACKING, which a layer must not change", path);
 	result = check_single(layer, top, ret_error);
-	return result < 0 ? result : stack_check_backing(fs, &base->home, ret_error);
+	return result < 0 ? result : stack_check_backing(fs, &base->home, false, ret_error);
 }
 
 static int add_named(struct fs *fs, const char *names, const struct home *top, char **ret_error)

@@ -70,8 +70,13 @@ int stack_open(struct fs *fs, struct home *top, char **ret_error);
 /** stack_close() - let the bases go; no node refers to them any more */
 void stack_close(struct layer *layer);
 
-/** stack_check_backing() - is the layer one of this BACKING? One that is new becomes so. Return: 0, -EXDEV. */
-int stack_check_backing(struct fs *fs, struct home *home, char **ret_error);
+/**
+ * stack_check_backing() - is the layer one of this BACKING?
+ * @write: it is to be written: one that is new becomes so, and where BACKING is now is noted
+ *
+ * Return: 0, -EXDEV with @ret_error set, or as db_fact_get().
+ */
+int stack_check_backing(struct fs *fs, struct home *home, bool write, char **ret_error);
 
 /**
  * stack_node_locked() - the node of an object, from the records that the layers have of it

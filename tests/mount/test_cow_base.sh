@@ -237,7 +237,7 @@ refused "layer '$LAYERS/alone' was not made over layer '$LAYERS/low'" \
 	"layer=$LAYERS/alone,layer_base=$LAYERS/low"
 cp -r "$LAYERS/low" "$WORK/later"
 sqlite3 "$WORK/later/layer.db" "PRAGMA user_version=7"
-refused "has format 7, and this program knows format 1" "layer_base=$WORK/later"
+refused "has format 7, and this program knows format 2" "layer_base=$WORK/later"
 head -c 5000 /dev/urandom >"$WORK/empty/layer.db"
 refused "not a layer's database, or is damaged" "layer_base=$WORK/empty"
 check 'a base of another BACKING is refused' bash -ec '

@@ -167,7 +167,7 @@ refused "layer '$LAYERS/first' is in use by process $DAEMON, which reads it for 
 refused "'$WORK/first' is there already" "$MNT" "$WORK/first"
 refused "'/dev/shm/x' is not on the file system of layer '$LAYERS/work'" "$MNT" /dev/shm/x
 refused "$WORK/none/at': No such file" "$MNT" "$WORK/none/at"
-refused "'$WORK' is no layer: it has no layer.db" "$WORK" "$WORK/x"
+refused "'$WORK' is neither on a mount of memmapfs-fuse nor the directory of a layer" "$WORK" "$WORK/x"
 mkdir "$LAYERS/empty"
 check 'into an empty directory, and by a relative name' bash -ec '
 	cd "$LAYERS/empty"
@@ -181,7 +181,10 @@ check 'a layer that was moved under its mount is not exchanged' bash -ec '
 	echo goes on >"$MNT/after"
 	"$CTL" sync "$MNT"'
 stop_mount
-refused "'$LAYERS/second' is there already, and is another layer" "$LAYERS/work" "$LAYERS/second"
+mount_layers "layer=$LAYERS/foreign"
+check 'another layer is made' touch "$MNT/x"
+stop_mount
+refused "'$LAYERS/foreign' is there already, and is another layer" "$LAYERS/work" "$LAYERS/foreign"
 check 'what an interrupted one has left is taken by the next' bash -ec '
 	cp -a "$LAYERS/work" "$WORK/copy"
 	"$CTL" layer checkpoint "$WORK/copy" "$WORK/one"
@@ -192,4 +195,4 @@ start_mount_at "$BACKING" "$mnt" mode=cow
 refused "the layer of this mount is in memory: it needs layer=" "$MNT" "$WORK/x"
 stop_mount
 start_mount_at "$BACKING" "$mnt" mode=rw
-refused "this mount has no layer: it needs mode=cow" "$MNT" "$WORK/x"
+refused "the mount has no layer: it is not one of mode=cow" "$MNT" "$WORK/x"

@@ -7,7 +7,10 @@
  * reached from struct fs.
  *
  * Lock order, outermost first:
+ *   layer->serving (see layer/serve.h)
  *   fs->linger_lock
+ *   layer->maintain_lock
+ *   layer->commit_lock
  *   layer->lock
  *   node->lock (of a layer)
  *   file->lock

@@ -96,6 +96,13 @@ static const struct ctl_command commands[] = {
 	 1,
 	 ctl_layer_diff,
 	 {{"stat", NULL, "print sums instead of ranges"}, JSON_OPTION}},
+	{"layer discard",
+	 "TARGET [PATH...]",
+	 "throw away what a layer has",
+	 1,
+	 -1,
+	 ctl_layer_discard,
+	 {{NULL, NULL, NULL}}},
 };
 
 static void print_help(void)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs.h"
+#include "layer/discard.h"
 #include "layer/report.h"
 #include "util.h"
 
@@ -39,11 +40,77 @@ static int run_ranges(struct fs *fs, const char *argument, const struct layer_st
 	return report_ranges(fs, argument, ret_reply);
 }
 
+/* The next of PATHS, malloc'ed, or NULL after the last. */
+static char *next_path(const char **paths)
+{
+	const char *from = *paths;
+	char *path, *to;
+
+	if (*from == '\0')
+		return NULL;
+	path = to = malloc(strlen(from) + 1);
+	for (; to != NULL && *from != '\0' && *from != '\n'; from++) {
+		if (*from == '\\' && (from[1] == 'n' || from[1] == '\\'))
+			*to++ = *++from == 'n' ? '\n' : '\\';
+		else
+			*to++ = *from;
+	}
+	if (to != NULL)
+		*to = '\0';
+	*paths = from + (*from == '\n');
+	return path;
+}
+
+/* Calls a command with the paths of its argument. */
+static int with_paths(const char *argument, int (*call)(void *context, char *const *paths, size_t count),
+		      void *context)
+{
+	char **paths = NULL, *path;
+	size_t count = 0;
+	int result = 0;
+
+	while (result == 0 && (path = next_path(&argument)) != NULL) {
+		char **more = reallocarray(paths, count + 1, sizeof(paths[0]));
+
+		if (more == NULL) {
+			free(path);
+			result = -ENOMEM;
+			break;
+		}
+		paths = more;
+		paths[count++] = path;
+	}
+	if (result == 0)
+		result = call(context, paths, count);
+	for (size_t i = 0; i < count; i++)
+		free(paths[i]);
+	free(paths);
+	return result;
+}
+
+struct call {
+	struct fs *fs;
+	const struct layer_stop *stop;
+	char **ret_reply;
+};
+
+static int call_discard(void *context, char *const *paths, size_t count)
+{
+	struct call *call = context;
+
+	return layer_discard(call->fs, paths, count, call->ret_reply);
+}
+
+static int run_discard(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
+{
+	struct call call = {fs, stop, ret_reply};
+
+	return with_paths(argument, call_discard, &call);
+}
+
 static const struct verb verbs[] = {
-	{"info", run_info},
-	{"status", run_status},
-	{"diff", run_diff},
-	{"ranges", run_ranges},
+	{"info", run_info},	{"status", run_status},	  {"diff", run_diff},
+	{"ranges", run_ranges}, {"discard", run_discard},
 };
 
 int layer_command(struct fs *fs, const char *words, const struct layer_stop *stop, char **ret_reply)

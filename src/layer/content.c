@@ -254,6 +254,7 @@ bool content_touch_locked(struct node *node, const struct content_writer *writer
 		node->stx.stx_mode = (uint16_t)mode_after_write(node->stx.stx_mode, writer->keeps_setgid);
 	node->capability = false;
 	node->unsaved = true;
+	atomic_fetch_add(&node->version, 1);
 	return capability;
 }
 

@@ -59,10 +59,12 @@ enum node_own {
 };
 
 struct node {
-	_Atomic uint64_t id;  /* 0: there is no record of it; written under layer->lock */
-	_Atomic uint32_t own; /* enum node_own; bits are only ever added, under layer->lock */
-	bool has_origin;      /* it stands for an object of BACKING; constant */
-	char *target;	      /* of a symbolic link made on the mount; constant */
+	/* Of these, committing and discarding take away while nobody is served; see serve.h. */
+	_Atomic uint64_t id;	  /* 0: there is no record of it; written under layer->lock */
+	_Atomic uint32_t own;	  /* enum node_own; bits are only ever added, under layer->lock */
+	bool has_origin;	  /* it stands for an object of BACKING; constant while being served */
+	_Atomic uint64_t version; /* grows with each change of content and attributes; written under lock */
+	char *target;		  /* of a symbolic link made on the mount; constant */
 	pthread_rwlock_t lock;
 	struct statx stx;	    /* protected by lock; as far as it is own, else what BACKING last was */
 	struct pages pages;	    /* protected by lock; of a file with OWN_CONTENT */
@@ -76,21 +78,31 @@ struct node {
 	struct fd_slot slot;  /* the page file's */
 };
 
+/* How far a commit is. */
+struct layer_progress {
+	_Atomic bool running;
+	_Atomic uint64_t done, all; /* bytes */
+};
+
 struct layer {
-	pthread_mutex_t lock;	/* recursive */
-	struct layer_db *db;	/* protected by lock */
-	uint64_t next_id;	/* protected by lock */
-	_Atomic size_t origins; /* nodes with a record that stand for objects of BACKING */
+	pthread_rwlock_t serving; /* see serve.h */
+	pthread_mutex_t lock;	  /* recursive */
+	struct layer_db *db;	  /* protected by lock */
+	uint64_t next_id;	  /* protected by lock */
+	_Atomic size_t origins;	  /* nodes with a record that stand for objects of BACKING */
 	pthread_mutex_t place_lock;
 	struct store store;
 	struct identity_key covered; /* what the mount covers; constant */
 	uint64_t max;		     /* bytes of pages; 0: no limit; constant */
 	_Atomic uint64_t page_count; /* data pages of all nodes */
 	/* kept layers */
-	bool kept;			/* constant */
-	bool opened;			/* a kept one, to its end; constant */
-	int directory;			/* constant; -1 in memory */
-	int lock_fd;			/* constant; locked, and says by whom */
+	bool kept;		       /* constant */
+	bool opened;		       /* a kept one, to its end; constant */
+	int directory;		       /* constant; -1 in memory */
+	int lock_fd;		       /* constant; locked, and says by whom */
+	int writable;		       /* constant; BACKING's root, through which a commit writes; -1: none */
+	pthread_mutex_t maintain_lock; /* held while the layer is committed or discarded from */
+	struct layer_progress progress;
 	pthread_mutex_t commit_lock;	/* taken before lock; held until what is committed is on the disk */
 	_Atomic bool failed;		/* the database has lost changes: nothing more is committed */
 	struct layer_removal *removals; /* protected by lock; page files that go once the record says so */

@@ -7,8 +7,11 @@
  * reached from struct fs.
  *
  * Lock order, outermost first:
+ *   layer->serving (see layer/serve.h)
  *   fs->linger_lock
- *   layer->gate, layer->commit_lock, layer->lock
+ *   layer->maintain_lock
+ *   layer->commit_lock
+ *   layer->lock
  *   node->lock (of a layer)
  *   file->lock
  *   inode_shard.lock of by_key, then of by_id

@@ -101,11 +101,9 @@ static int set_size(fuse_req_t req, struct inode *inode, uint64_t size)
 	int result = file_get(fs, inode, &file);
 
 	if (result == 0)
-		result = content_begin(fs, inode, &node);
-	if (result == 0) {
+		result = content_own(fs, inode, &node);
+	if (result == 0)
 		result = content_resize(fs, inode, node, size, &writer);
-		content_end(fs);
-	}
 	if (result < 0)
 		return result;
 	/* The last byte stands for the new size. That its sync failed is told by fsync(2) and close(2): the

@@ -183,12 +183,11 @@ void cow_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size,
 		return;
 	/* The kernel's own write-back knows where bytes belong, and so does it where it collects writes. */
 	append = (fi->flags & O_APPEND) && !fi->writepage && !open.fs->options.writeback;
-	put = content_begin(open.fs, open.inode, &node);
+	put = content_own(open.fs, open.inode, &node);
 	extent.start = (uint64_t)offset;
 	if (put == 0) {
 		writer = cow_writer(req, open.inode, request_current()->kill_setid);
 		put = content_write(open.fs, open.inode, node, data, size, append, &writer, &extent.start);
-		content_end(open.fs);
 	}
 	if (writer.loses)
 		op_setid_lost(open.fs, open.inode);
@@ -210,13 +209,12 @@ void cow_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, of
 
 	if (!op_changes(req) || !op_begin_open(req, nodeid, fi, &open))
 		return;
-	result = content_begin(open.fs, open.inode, &node);
+	result = content_own(open.fs, open.inode, &node);
 	if (result == 0) {
 		/* The kernel does not say whether the caller may keep set-id bits here: only root may. */
 		writer = cow_writer(req, open.inode, fuse_req_ctx(req)->uid != 0);
 		result = content_allocate(open.fs, open.inode, node, mode, (uint64_t)offset, (uint64_t)length,
 					  &writer);
-		content_end(open.fs);
 	}
 	if (writer.loses)
 		op_setid_lost(open.fs, open.inode);

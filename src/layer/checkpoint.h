@@ -55,7 +55,7 @@ void checkpoint_undo(struct home *fresh);
  *
  * What was written until then is synced; files stay open, and unlinked ones go on above.
  *
- * Locks:  layer->gate, commit_lock, layer->lock and node->lock; none may be held.
+ * Locks:  serving is stopped, maintain_lock, commit_lock and layer->lock are taken; none may be held.
  * Blocks: for the disk.
  * Return: 0, -EOPNOTSUPP for a layer in memory, -EMFILE for one too many, or as the others.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Happy path: with the gate shut and everything of the layer locked, what is not in the database yet gets there,
+ * Happy path: while nobody is served what is not in the database yet gets there,
  * the log is emptied, the directories exchange their names. From then on the old layer is a base. Each node that
  * had a record in it has one below and none in the layer, which is empty; nothing else of it changes, so clients
  * notice nothing but the pause.
@@ -18,6 +18,7 @@
 #include "layer/checkpoint.h"
 #include "layer/keep.h"
 #include "layer/layer.h"
+#include "layer/serve.h"
 #include "layer/stack.h"
 #include "log.h"
 #include "util.h"
@@ -216,8 +217,10 @@ int checkpoint_live(struct fs *fs, const char *path, char **ret_error)
 						 : "the layer of this mount is in memory: it needs layer=");
 	if (holder == NULL)
 		return -ENOMEM;
-	/* One checkpoint at a time, as one commit. */
-	pthread_rwlock_wrlock(&layer->gate);
+	if (pthread_mutex_trylock(&layer->maintain_lock) != 0)
+		return home_refuse(ret_error, -EBUSY, "layer '%s' is being changed by another command",
+				   layer->home.path);
+	layer_stop_begin(fs);
 	pthread_mutex_lock(&layer->commit_lock);
 	pthread_mutex_lock(&layer->lock);
 	result = checkpoint_prepare(&layer->home, path, holder, &turning.fresh, ret_error);
@@ -227,7 +230,8 @@ int checkpoint_live(struct fs *fs, const char *path, char **ret_error)
 		share(fs);
 	pthread_mutex_unlock(&layer->lock);
 	pthread_mutex_unlock(&layer->commit_lock);
-	pthread_rwlock_unlock(&layer->gate);
+	layer_stop_end(fs);
+	pthread_mutex_unlock(&layer->maintain_lock);
 	if (result < 0) {
 		db_close(turning.shared);
 		checkpoint_undo(&turning.fresh);

@@ -9,7 +9,10 @@
 #include "fs.h"
 #include "json_name.h"
 #include "layer/checkpoint.h"
+#include "layer/discard.h"
+#include "layer/layer.h"
 #include "layer/report.h"
+#include "layer/stack.h"
 #include "session.h"
 #include "sync.h"
 #include "util.h"
@@ -44,6 +47,84 @@ static int run_ranges(struct fs *fs, const char *argument, const struct layer_st
 	return report_ranges(fs, argument, ret_reply);
 }
 
+/* The next of PATHS, malloc'ed, or NULL after the last. */
+static char *next_path(const char **paths)
+{
+	const char *from = *paths;
+	char *path, *to;
+
+	if (*from == '\0')
+		return NULL;
+	path = to = malloc(strlen(from) + 1);
+	for (; to != NULL && *from != '\0' && *from != '\n'; from++) {
+		if (*from == '\\' && (from[1] == 'n' || from[1] == '\\'))
+			*to++ = *++from == 'n' ? '\n' : '\\';
+		else
+			*to++ = *from;
+	}
+	if (to != NULL)
+		*to = '\0';
+	*paths = from + (*from == '\n');
+	return path;
+}
+
+/* Calls a command with the paths of its argument. */
+static int with_paths(const char *argument, int (*call)(void *context, char *const *paths, size_t count),
+		      void *context)
+{
+	char **paths = NULL, *path;
+	size_t count = 0;
+	int result = 0;
+
+	while (result == 0 && (path = next_path(&argument)) != NULL) {
+		char **more = reallocarray(paths, count + 1, sizeof(paths[0]));
+
+		if (more == NULL) {
+			free(path);
+			result = -ENOMEM;
+			break;
+		}
+		paths = more;
+		paths[count++] = path;
+	}
+	if (result == 0)
+		result = call(context, paths, count);
+	for (size_t i = 0; i < count; i++)
+		free(paths[i]);
+	free(paths);
+	return result;
+}
+
+struct call {
+	struct fs *fs;
+	const struct layer_stop *stop;
+	char **ret_reply;
+};
+
+static int call_discard(void *context, char *const *paths, size_t count)
+{
+	struct call *call = context;
+
+	return layer_discard(call->fs, paths, count, call->ret_reply);
+}
+
+/* What a base has of an object would have to come to light, and nobody looks there yet. */
+static int check_alone(struct fs *fs, const char *done, char **ret_reply)
+{
+	if (fs->layer->base_count == 0)
+		return 0;
+	return home_refuse(ret_reply, -EOPNOTSUPP, "a layer that lies over another, here '%s', cannot be %s",
+			   fs->layer->bases[0]->home.path, done);
+}
+
+static int run_discard(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
+{
+	struct call call = {fs, stop, ret_reply};
+	int result = check_alone(fs, "discarded from", ret_reply);
+
+	return result < 0 ? result : with_paths(argument, call_discard, &call);
+}
+
 /* What the kernel and the page files have is synced first, while the mount goes on. */
 static int run_checkpoint(struct fs *fs, const char *argument, const struct layer_stop *stop,
 			  char **ret_reply)
@@ -76,8 +157,8 @@ static int run_checkpoint(struct fs *fs, const char *argument, const struct laye
 }
 
 static const struct verb verbs[] = {
-	{"info", run_info},	{"status", run_status},		{"diff", run_diff},
-	{"ranges", run_ranges}, {"checkpoint", run_checkpoint},
+	{"info", run_info},	{"status", run_status},	  {"diff", run_diff},
+	{"ranges", run_ranges}, {"discard", run_discard}, {"checkpoint", run_checkpoint},
 };
 
 int layer_command(struct fs *fs, const char *words, const struct layer_stop *stop, char **ret_reply)

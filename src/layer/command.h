@@ -9,6 +9,10 @@
  *   status [CURSOR]  files: report_status()
  *   diff [CURSOR]    differences: report_diff()
  *   ranges CURSOR    report_ranges()
+ *   discard PATHS    layer_discard(); not of a layer over others
+ *   checkpoint PATH  checkpoint_live(); an absolute path. {"base", "warning"}
+ *
+ * PATHS are separated by newlines; in a path a newline is written as \n and a backslash as \\. None: everything.
  */
 
 #include <stdbool.h>

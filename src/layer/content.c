@@ -60,7 +60,7 @@ static int own_locked(struct fs *fs, struct inode *inode, struct node *node)
 	return layer_save(fs, inode, node);
 }
 
-static int own(struct fs *fs, struct inode *inode, struct node **ret_node)
+int content_own(struct fs *fs, struct inode *inode, struct node **ret_node)
 {
 	int result = layer_node(fs, inode, ret_node);
 
@@ -68,22 +68,6 @@ static int own(struct fs *fs, struct inode *inode, struct node **ret_node)
 		return result;
 	LOCK_SCOPE(&fs->layer->lock);
 	return is_ready(*ret_node) ? 0 : own_locked(fs, inode, *ret_node);
-}
-
-int content_begin(struct fs *fs, struct inode *inode, struct node **ret_node)
-{
-	int result;
-
-	pthread_rwlock_rdlock(&fs->layer->gate);
-	result = own(fs, inode, ret_node);
-	if (result < 0)
-		content_end(fs);
-	return result;
-}
-
-void content_end(struct fs *fs)
-{
-	pthread_rwlock_unlock(&fs->layer->gate);
 }
 
 static int read_fully(int fd, unsigned char *to, size_t length, uint64_t offset, size_t *ret_got)
@@ -338,6 +322,7 @@ bool content_touch_locked(struct node *node, const struct content_writer *writer
 		node->stx.stx_mode = (uint16_t)mode_after_write(node->stx.stx_mode, writer->keeps_setgid);
 	node->capability = false;
 	node->unsaved = true;
+	atomic_fetch_add(&node->version, 1);
 	return capability;
 }
 

@@ -23,17 +23,12 @@ struct node;
 bool content_is_own(struct inode *inode);
 
 /**
- * content_begin() - begin a change of a file's content
+ * content_own() - from here on size and pages of the file are the layer's; none is copied
  *
- * From here on size and pages of the file are the layer's; none is copied. On success content_end() has to follow.
- *
- * Locks:  layer->gate, shared until content_end(); layer->lock, unless they are already.
+ * Locks:  layer->lock, unless they are already.
  * Return: 0, -EFBIG for a file too large for a layer, or -errno of looking at BACKING's.
  */
-int content_begin(struct fs *fs, struct inode *inode, struct node **ret_node);
-
-/** content_end() - the change is made, or was not */
-void content_end(struct fs *fs);
+int content_own(struct fs *fs, struct inode *inode, struct node **ret_node);
 
 /* Reads BACKING's bytes into memory. Returns how many arrived; fewer where BACKING's file is shorter by now. */
 typedef ssize_t content_reader(void *context, unsigned char *to, size_t length, uint64_t offset);

@@ -201,6 +201,13 @@ int db_entry_next(struct layer_db *db, uint64_t parent, const char *name, struct
 /** db_entry_of() - the @index'th name of a node, in the order of db_entry_next(). Return: likewise. */
 int db_entry_of(struct layer_db *db, uint64_t node, uint64_t index, struct db_named *ret_named);
 
+/**
+ * db_whiteout_of() - a whiteout that stands for an object on the device of BACKING's root
+ *
+ * Return: as db_entry_next().
+ */
+int db_whiteout_of(struct layer_db *db, const struct identity_key *removed, struct db_named *ret_named);
+
 /** db_node_next() - the record with the smallest id above @after. Return: as db_node_load(). */
 int db_node_next(struct layer_db *db, uint64_t after, struct node_row *ret_row);
 
@@ -216,6 +223,9 @@ int db_xattr_put(struct layer_db *db, uint64_t node, const char *name, const voi
 
 /** db_xattr_delete() - Return: 0, also where there is none */
 int db_xattr_delete(struct layer_db *db, uint64_t node, const char *name);
+
+/** db_xattrs_delete() - all of a node. Return: 0 or as above. */
+int db_xattrs_delete(struct layer_db *db, uint64_t node);
 
 /** db_xattrs() - each name; a call that returns < 0 ends it */
 int db_xattrs(struct layer_db *db, uint64_t node, int (*call)(void *context, const char *name),

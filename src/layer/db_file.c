@@ -15,7 +15,9 @@
 #define WHITEOUT_COLUMNS                                                                                     \
 	", removed_ino INTEGER, removed_birth INTEGER, removed_size INTEGER, removed_mtime INTEGER,"         \
 	" removed_mtime_ns INTEGER"
-#define NAMES_OF_NODES "CREATE INDEX names ON entries(node) WHERE node<>0;"
+#define NAMES_OF_NODES                                                                                       \
+	"CREATE INDEX names ON entries(node) WHERE node<>0;"                                                 \
+	"CREATE INDEX whiteouts ON entries(removed_ino) WHERE node=0;"
 
 static const char schema[] =
 	"CREATE TABLE nodes(id INTEGER PRIMARY KEY, own INTEGER, mode INTEGER, uid INTEGER, gid INTEGER,"
@@ -71,6 +73,7 @@ static const char *const texts[STATEMENTS] = {
 		    " LEFT JOIN nodes n ON n.id=e.node WHERE e.parent=?1 ORDER BY e.name",
 	[ENTRY_NEXT] = NAMED "WHERE (e.parent,e.name)>(?1,?2) ORDER BY e.parent,e.name LIMIT 1",
 	[ENTRY_OF] = NAMED "WHERE e.node=?1 AND e.node<>0 ORDER BY e.parent,e.name LIMIT 1 OFFSET ?2",
+	[WHITEOUT_OF] = NAMED "WHERE e.node=0 AND e.removed_ino=?1 AND e.removed_birth=?2 LIMIT 1",
 	[NODE_NEXT] = "SELECT " COLUMNS " FROM nodes WHERE id>?1 ORDER BY id LIMIT 1",
 	[XATTR_GET] = "SELECT value FROM xattrs WHERE node=?1 AND name=?2",
 	[XATTR_PUT] = "INSERT OR REPLACE INTO xattrs(node,name,value) VALUES(?1,?2,?3)",

@@ -98,6 +98,23 @@ int db_entry_of(struct layer_db *db, uint64_t node, uint64_t index, struct db_na
 	return read_named(statement, ret_named);
 }
 
+int db_whiteout_of(struct layer_db *db, const struct identity_key *removed, struct db_named *ret_named)
+{
+	sqlite3_stmt *statement = db->statements[WHITEOUT_OF];
+
+	db_bind_number(statement, 1, removed->ino);
+	db_bind_number(statement, 2, (uint64_t)removed->birth_ns);
+	return read_named(statement, ret_named);
+}
+
+int db_xattrs_delete(struct layer_db *db, uint64_t node)
+{
+	sqlite3_stmt *statement = db->statements[NODE_DELETE_XATTRS];
+
+	db_bind_number(statement, 1, node);
+	return db_run(statement);
+}
+
 void db_named_fini(struct db_named *named)
 {
 	free(named->name);

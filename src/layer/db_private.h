@@ -26,6 +26,7 @@ enum statement {
 	ENTRIES,
 	ENTRY_NEXT,
 	ENTRY_OF,
+	WHITEOUT_OF,
 	NODE_NEXT,
 	XATTR_GET,
 	XATTR_PUT,

@@ -350,10 +350,8 @@ int keep_sync(struct fs *fs, struct inode *inode)
 
 	if (!fs->layer->kept)
 		return 0;
-	pthread_rwlock_rdlock(&fs->layer->gate);
 	if (node != NULL)
 		result = layer_save(fs, inode, node);
-	pthread_rwlock_unlock(&fs->layer->gate);
 	if (result == 0)
 		result = keep_commit(fs);
 	if (result == 0 && node != NULL && node->loose)

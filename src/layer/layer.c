@@ -13,6 +13,7 @@
 
 #include "fs.h"
 #include "inode_private.h"
+#include "layer/backing.h"
 #include "layer/keep.h"
 #include "layer/origin.h"
 #include "layer/stack.h"
@@ -34,13 +35,15 @@ int layer_open(struct fs *fs, char **ret_error)
 	pthread_mutex_init(&layer->lock, &recursive);
 	pthread_mutexattr_destroy(&recursive);
 	pthread_mutex_init(&layer->place_lock, NULL);
-	pthread_mutex_init(&layer->commit_lock, NULL);
+	pthread_mutex_init(&layer->maintain_lock, NULL);
 	pthread_rwlockattr_init(&fair);
 	pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(&layer->gate, &fair);
+	pthread_rwlock_init(&layer->serving, &fair);
 	pthread_rwlockattr_destroy(&fair);
+	pthread_mutex_init(&layer->commit_lock, NULL);
 	layer->store.directory = -1;
 	layer->home = HOME_NONE;
+	layer->writable = backing_open_writable(fs->options.backing);
 	layer->max = fs->options.layer_max;
 	layer->next_id = LAYER_ROOT + 1;
 	fs->layer = layer;
@@ -76,8 +79,10 @@ void layer_close(struct fs *fs)
 	store_close(&layer->store);
 	home_close(&layer->home);
 	stack_close(layer);
+	close_fd(&layer->writable);
 	pthread_mutex_destroy(&layer->commit_lock);
-	pthread_rwlock_destroy(&layer->gate);
+	pthread_mutex_destroy(&layer->maintain_lock);
+	pthread_rwlock_destroy(&layer->serving);
 	pthread_mutex_destroy(&layer->place_lock);
 	pthread_mutex_destroy(&layer->lock);
 	free(layer);

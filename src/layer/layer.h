@@ -26,7 +26,7 @@
  * page that is not on the disk: what writing changes of a node goes into its record only when its page file has
  * been synced, and what is no data any more is given back only when the record that says so is on the disk.
  *
- * Locks: layer->gate, then layer->lock, then node->lock, then place_lock; see fs.h. Changes of names and attributes are made
+ * Locks: layer->lock, then node->lock, then place_lock; see fs.h. Changes of names and attributes are made
  * with layer->lock held, in one transaction each; reading and writing take node->lock only. What writing
  * changes of a node, its pages, size and times, is put into its record when its last writer closes, or for a
  * kept layer when it is synced.
@@ -62,13 +62,13 @@ enum node_own {
 };
 
 struct node {
-	_Atomic uint64_t id;  /* 0: the layer has no record of it; written under layer->lock */
-	_Atomic uint32_t own; /* enum node_own; bits are only ever added, under layer->lock */
-	bool has_origin;      /* it stands for an object of BACKING; constant */
-	char *target;	      /* of a symbolic link made on the mount; constant */
-	/* What the bases have of it, topmost first. One is added in front when the layer becomes a base, with the
-	 * gate, layer->lock and node->lock held; the rest is constant. */
-	struct lower *_Atomic lower;
+	/* Of these, committing and discarding take away while nobody is served; see serve.h. */
+	_Atomic uint64_t id;	  /* 0: the layer has no record of it; written under layer->lock */
+	_Atomic uint32_t own;	  /* enum node_own; bits are only ever added, under layer->lock */
+	bool has_origin;	  /* it stands for an object of BACKING; constant while being served */
+	_Atomic uint64_t version; /* grows with each change of content and attributes; written under lock */
+	char *target;		  /* of a symbolic link made on the mount; constant */
+	struct lower *lower;	  /* what the bases have of it, topmost first; constant while being served */
 	pthread_rwlock_t lock;
 	struct statx stx;	    /* protected by lock; as far as it is own, else what BACKING last was */
 	struct pages pages;	    /* protected by lock; of a file with OWN_CONTENT */
@@ -82,27 +82,36 @@ struct node {
 	struct fd_slot slot;  /* the page file's */
 };
 
+/* How far a commit is. */
+struct layer_progress {
+	_Atomic bool running;
+	_Atomic uint64_t done, all; /* bytes */
+};
+
 struct layer {
-	pthread_mutex_t lock;	/* recursive */
-	struct layer_db *db;	/* protected by lock */
-	uint64_t next_id;	/* protected by lock */
-	_Atomic size_t origins; /* nodes with a record that stand for objects of BACKING */
+	pthread_rwlock_t serving; /* see serve.h */
+	pthread_mutex_t lock;	  /* recursive */
+	struct layer_db *db;	  /* protected by lock */
+	uint64_t next_id;	  /* protected by lock */
+	_Atomic size_t origins;	  /* nodes with a record that stand for objects of BACKING */
 	pthread_mutex_t place_lock;
 	struct store store;
-	struct base **bases;	     /* below this one, topmost first; protected by lock */
-	size_t base_count;	     /* protected by lock */
+	struct base **bases; /* below this one, topmost first; constant while being served */
+	size_t base_count;
 	struct identity_key covered; /* what the mount covers; constant */
 	uint64_t max;		     /* bytes of pages; 0: no limit; constant */
 	_Atomic uint64_t page_count; /* data pages of all nodes */
 	/* kept layers */
-	bool kept;		     /* constant */
-	bool opened;		     /* a kept one, to its end; constant */
-	struct home home;	     /* its directory, without the database; HOME_NONE in memory; constant */
-	uint64_t generation;	     /* protected by lock; as the database has it */
-	bool counting;		     /* protected by lock; the next change is of a new generation */
-	pthread_rwlock_t gate;	     /* shared: nodes keep the record that they have in this layer */
-	pthread_mutex_t commit_lock; /* taken before lock; held until what is committed is on the disk */
-	_Atomic bool failed;	     /* the database has lost changes: nothing more is committed */
+	bool kept;	     /* constant */
+	bool opened;	     /* a kept one, to its end; constant */
+	struct home home;    /* its directory, without the database; HOME_NONE in memory; as bases */
+	uint64_t generation; /* protected by lock; as the database has it */
+	bool counting;	     /* protected by lock; the next change is of a new generation */
+	int writable;	     /* constant; BACKING's root, through which a commit writes; -1: none */
+	pthread_mutex_t maintain_lock; /* held while the layer is committed or discarded from */
+	struct layer_progress progress;
+	pthread_mutex_t commit_lock;	/* taken before lock; held until what is committed is on the disk */
+	_Atomic bool failed;		/* the database has lost changes: nothing more is committed */
 	struct layer_removal *removals; /* protected by lock; page files that go once the record says so */
 };
 

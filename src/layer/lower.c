@@ -163,7 +163,7 @@ int stack_node_locked(struct fs *fs, const struct identity_key *key, struct node
 			db_row_fini(&row);
 	}
 	if (node != NULL)
-		atomic_init(&node->lower, lowers);
+		node->lower = lowers;
 	if (result == 0) {
 		*ret_node = node;
 		return 0;

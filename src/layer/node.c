@@ -9,6 +9,7 @@
 #include "fs.h"
 #include "layer/layer.h"
 #include "layer/origin.h"
+#include "layer/serve.h"
 #include "layer/stack.h"
 #include "util.h"
 
@@ -98,6 +99,7 @@ static void take_attributes(const struct statx *from, struct statx *to)
 
 int layer_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
 {
+	LAYER_SERVE_SCOPE(fs);
 	struct node *node;
 	uint32_t own;
 	int result = layer_node(fs, inode, &node);

@@ -11,6 +11,7 @@
 #include "fs.h"
 #include "json_name.h"
 #include "layer/report_diff.h"
+#include "layer/serve.h"
 #include "layer/subject.h"
 
 /* An answer's end has to fit behind its last row. */
@@ -93,7 +94,7 @@ static int status_row(struct fs *fs, uint64_t id, struct report *report)
 	CLEANUP(subject_close) struct subject subject = {0};
 	CLEANUP(free_pointer) char *path = NULL;
 	enum origin_change change;
-	uint64_t pages;
+	uint64_t pages, bytes;
 	int result = subject_open(fs, id, &subject);
 
 	if (result < 0)
@@ -102,12 +103,13 @@ static int status_row(struct fs *fs, uint64_t id, struct report *report)
 		return 0;
 	change = subject_change(&subject);
 	pages = pages_data(&subject.pages);
+	bytes = pages * LAYER_PAGE;
 	path = subject_path(fs, id);
 	return report_add(
 		report,
 		json_pack("{so sb sI sI sI so}", "path", path == NULL ? json_null() : json_name(path), "new",
 			  !subject.has_origin, "size", (json_int_t)subject.stx.stx_size, "pages",
-			  (json_int_t)pages, "bytes", (json_int_t)(pages * LAYER_PAGE), "base",
+			  (json_int_t)pages, "bytes", (json_int_t)bytes, "base",
 			  subject.has_origin ? json_string(origin_change_name(change)) : json_null()));
 }
 
@@ -125,6 +127,7 @@ int report_status(struct fs *fs, const char *cursor, char **ret_reply)
 	while (result == 0) {
 		struct node_row row;
 
+		LAYER_SERVE_SCOPE(fs);
 		LOCK_SCOPE(&fs->layer->lock);
 		result = db_node_next(fs->layer->db, id, &row);
 		if (result < 0)

@@ -15,6 +15,7 @@
 #include "fs.h"
 #include "json_name.h"
 #include "layer/keep.h"
+#include "layer/serve.h"
 #include "layer/subject.h"
 #include "util.h"
 
@@ -237,6 +238,7 @@ static int add_entries(struct fs *fs, const char *cursor, struct report *report,
 
 	while (result == 0) {
 		CLEANUP(db_named_fini) struct db_named named = {0};
+		LAYER_SERVE_SCOPE(fs);
 		LOCK_SCOPE(&fs->layer->lock);
 
 		result = db_entry_next(fs->layer->db, id, name, &named);
@@ -281,6 +283,7 @@ static int add_nameless(struct fs *fs, const char *cursor, struct report *report
 		return -EINVAL;
 	while (result == 0) {
 		struct node_row row;
+		LAYER_SERVE_SCOPE(fs);
 		LOCK_SCOPE(&fs->layer->lock);
 
 		result = db_node_next(fs->layer->db, id, &row);
@@ -324,6 +327,7 @@ int report_ranges(struct fs *fs, const char *cursor, char **ret_reply)
 	if (!report_number(cursor, &end, &id) || *end != ':' || !report_number(end + 1, &end, &offset) ||
 	    *end != '\0' || offset >= LAYER_FILE_MAX)
 		return -EINVAL;
+	LAYER_SERVE_SCOPE(fs);
 	result = subject_open(fs, id, &subject);
 	if (result < 0)
 		return result;

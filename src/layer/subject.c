@@ -136,7 +136,7 @@ char *subject_origin_path(struct fs *fs, struct inode *inode)
 /* Puts "/NAME" in front of what is in @path from @at on. */
 static int prepend(char *path, size_t *at, const char *name)
 {
-	size_t length = strlen(name);
+	size_t length = strnlen(name, PATH_MAX);
 
 	if (length + 1 > *at)
 		return -ENAMETOOLONG;

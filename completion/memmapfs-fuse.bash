@@ -100,15 +100,19 @@ _memmapfsctl() {
 		_memmapfs_reply "$word" save load
 		return
 	fi
+	if [[ $command == layer && ${#words[@]} -eq 3 ]]; then
+		_memmapfs_reply "$word" status diff discard checkpoint
+		return
+	fi
 	if [[ $word == --sort=* ]]; then
 		_memmapfs_reply "$word" --sort={io,mapped,resident,dirty,locked}
 		return
 	fi
 	if [[ $word == -* ]]; then
-		if [[ $command == profile ]]; then
-			command="profile ${words[2]}"
+		if [[ $command == profile || $command == layer ]]; then
+			command="$command ${words[2]}"
 		fi
-		# shellcheck disable=SC2086 # two words for a profile
+		# shellcheck disable=SC2086 # two words for a profile or a layer
 		mapfile -t candidates < <("$1" $command --help 2>/dev/null | sed -nE 's/^  (-h, )?(--[a-z]+=?).*/\2/p')
 		_memmapfs_reply "$word" "${candidates[@]}"
 		return
@@ -122,7 +126,7 @@ _memmapfsctl() {
 			_memmapfs_paths -f "$word"
 		fi
 		;;
-	stats | top | umount)
+	stats | top | umount | layer)
 		_memmapfs_paths -d "$word"
 		if [[ -z $word ]]; then
 			mapfile -t COMPREPLY < <("$1" list 2>/dev/null | sed -nE '2,$s/^(\S+)  .*/\1/p')

@@ -11,13 +11,15 @@
 #include "farewell.h"
 #include "fs.h"
 #include "inode.h"
+#include "layer/command.h"
 #include "listing.h"
 #include "stats.h"
 
 enum control_right {
-	RIGHT_ANY,  /* whoever may read the file */
-	RIGHT_OWN,  /* the owner of the file, or root */
-	RIGHT_NONE, /* nobody: there is nothing to do */
+	RIGHT_ANY,   /* whoever may read the file */
+	RIGHT_OWN,   /* the owner of the file, or root */
+	RIGHT_MOUNT, /* the user who mounted, or root */
+	RIGHT_NONE,  /* nobody: there is nothing to do */
 };
 
 enum control_place { PLACE_FILE = 1, PLACE_ROOT = 2 };
@@ -78,6 +80,13 @@ static int run_farewell(struct control_call *call)
 	return farewell_promise(call->fs, call->value, call->caller->uid, &call->reply);
 }
 
+static int run_layer(struct control_call *call)
+{
+	struct layer_stop stop = {call->caller->gave_up, call->caller->context};
+
+	return layer_command(call->fs, call->value, &stop, &call->reply);
+}
+
 static const struct control_row rows[] = {
 	{"stats", PLACE_ROOT, RIGHT_OWN, false, get_stats, run_stats},
 	{"file", PLACE_FILE, RIGHT_NONE, false, stats_file, NULL},
@@ -92,6 +101,7 @@ static const struct control_row rows[] = {
 	{"residency", PLACE_FILE, RIGHT_ANY, true, NULL, run_residency},
 	{"runs", PLACE_FILE, RIGHT_ANY, true, NULL, run_runs},
 	{"farewell", PLACE_ROOT, RIGHT_ANY, false, NULL, run_farewell},
+	{"layer", PLACE_ROOT, RIGHT_MOUNT, true, NULL, run_layer},
 };
 
 /* Whatever the value that a refusal quotes had in it. */
@@ -126,7 +136,10 @@ static int check_right(const struct control_row *row, struct control_call *call)
 
 	if (row->right == RIGHT_NONE)
 		return control_refuse(call, -EPERM, "'%s' can only be read", row->name);
-	if (call->caller->uid == 0 || (row->right == RIGHT_ANY && call->caller->may_read))
+	if (row->right == RIGHT_MOUNT && call->caller->uid != 0 && call->caller->uid != geteuid())
+		return control_refuse(call, -EPERM, "'%s' is for root and the user who mounted", row->name);
+	if (call->caller->uid == 0 || row->right == RIGHT_MOUNT ||
+	    (row->right == RIGHT_ANY && call->caller->may_read))
 		return 0;
 	if (row->right == RIGHT_ANY)
 		return control_refuse(call, -EPERM, "'%s' is for those who may read the file", row->name);

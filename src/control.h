@@ -20,6 +20,7 @@
  *   files    mount root           MEASURE[:COUNT]; see listing.h
  *   residency, runs regular file  see listing.h
  *   farewell mount root           name of a socket; see farewell.h
+ *   layer    mount root           words of layer/command.h (who mounted, or root)
  *
  * "" is "now". OFFSET and LENGTH are bytes, of any alignment, with K, M, G, T or P behind them in units of
  * 1024; a range has to lie inside the file.

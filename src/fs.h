@@ -7,7 +7,10 @@
  * reached from struct fs.
  *
  * Lock order, outermost first:
+ *   layer->serving (see layer/serve.h)
  *   fs->linger_lock
+ *   layer->maintain_lock
+ *   layer->commit_lock
  *   layer->lock
  *   node->lock (of a layer)
  *   file->lock
@@ -108,6 +111,7 @@ struct fs {
 	int covered_fd;		  /* O_PATH, the directory the mount covers; constant */
 	struct inode *root;	  /* constant */
 	struct layer *layer;	  /* mode=cow, else NULL; constant */
+	bool offline;		  /* nothing is mounted: a kept layer is being looked at; constant */
 	char *backing_path;	  /* canonical; constant */
 	char *mount_path;	  /* canonical; constant */
 	struct timespec started;  /* CLOCK_MONOTONIC; constant */

@@ -13,6 +13,7 @@
 #include "fs.h"
 #include "inode_private.h"
 #include "layer/layer.h"
+#include "layer/serve.h"
 #include "pager.h"
 #include "util.h"
 
@@ -300,6 +301,7 @@ static int open_again(struct fs *fs, struct inode *inode, int flags)
 
 int inode_open(struct fs *fs, struct inode *inode, int flags)
 {
+	LAYER_SERVE_SCOPE(fs);
 	int fd;
 
 	if (fs->layer == NULL || (flags & O_PATH))
@@ -313,6 +315,7 @@ int inode_open(struct fs *fs, struct inode *inode, int flags)
 
 int inode_fd(struct fs *fs, struct inode *inode, enum fd_kind kind, struct fd_use *ret_use)
 {
+	LAYER_SERVE_SCOPE(fs);
 	static const int flags[] = {[FD_PATH] = O_PATH, [FD_READ] = O_RDONLY, [FD_WRITE] = O_RDWR};
 	int fd;
 

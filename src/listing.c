@@ -12,6 +12,7 @@
 #include "file.h"
 #include "fs.h"
 #include "inode.h"
+#include "json_name.h"
 #include "mapping/lock.h"
 #include "mapping/residency.h"
 #include "mapping/sync.h"
@@ -168,25 +169,17 @@ static int listing_collect(struct listing *listing)
 	return 0;
 }
 
-/* JSON is UTF-8 and names are bytes: what is none is shown as question marks. */
 static json_t *path_string(const struct fs *fs, struct inode *inode)
 {
 	CLEANUP(free_pointer) char *name = inode_name((struct fs *)fs, inode);
 	size_t skip = strlen(fs->backing_path);
-	json_t *string;
 
 	if (name == NULL)
 		return json_string("?");
 	/* Relative to the mount; BACKING may be "/". */
 	skip = strncmp(name, fs->backing_path, skip) == 0 ? skip : 0;
 	skip += name[skip] == '/';
-	string = json_string(name + skip);
-	if (string == NULL) {
-		for (char *c = name; *c != '\0'; c++)
-			*c = (unsigned char)*c < 0x80 ? *c : '?';
-		string = json_string(name + skip);
-	}
-	return string;
+	return json_name(name + skip);
 }
 
 static char *row_print(struct listing *listing, struct row *row)

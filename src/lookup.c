@@ -20,6 +20,7 @@
 #include "inode.h"
 #include "inode_private.h"
 #include "layer/layer.h"
+#include "layer/serve.h"
 #include "request.h"
 #include "session.h"
 #include "util.h"
@@ -225,6 +226,7 @@ int inode_lookup_id(struct fs *fs, uint64_t nodeid, struct found *ret_found)
 
 char *inode_name(struct fs *fs, struct inode *inode)
 {
+	LAYER_SERVE_SCOPE(fs);
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	char number[16];
 	char *path = calloc(1, PATH_MAX + 1), *found;

@@ -108,7 +108,7 @@ const struct option_row option_rows[OPTION_COUNT] = {
 	[OPTION_LAYER_MAX] = {"layer_max", KIND_SIZE, AVAILABLE, .offset = FIELD(layer_max),
 			      .max = UINT64_MAX, .preset = "0",
 			      .meaning = "mode=cow in memory: past this size writes get ENOSPC; 0: no limit"},
-	[OPTION_LAYER_BASE] = {"layer_base", KIND_PATHS, PENDING, .offset = FIELD(layer_base), .preset = "",
+	[OPTION_LAYER_BASE] = {"layer_base", KIND_PATHS, AVAILABLE, .offset = FIELD(layer_base), .preset = "",
 			       .preset_note = "none",
 			       .meaning = "mode=cow: kept layers to read below, topmost first"},
 	[OPTION_SYNC] = {"sync", KIND_CHOICE, AVAILABLE, .offset = FIELD(sync), .choices = sync_choices,

@@ -29,6 +29,7 @@
 #include "creds.h"
 #include "fs.h"
 #include "fuse_ops/ops.h"
+#include "layer/serve.h"
 #include "log.h"
 #include "protocol.h"
 #include "request.h"
@@ -117,7 +118,9 @@ static bool serve_one(struct session *session, unsigned char *buffer)
 		return true;
 	current = (struct request){.space = buffer + HEADER_SIZE, .space_size = MAX_WRITE};
 	request.size = protocol_prepare(&session->protocol, buffer, (size_t)length, &current);
+	layer_serve_begin(session->fs);
 	fuse_session_process_buf(session->fuse, &request);
+	layer_serve_end(session->fs);
 	current.opcode = 0;
 	current.backing = 0;
 	return true;

@@ -12,6 +12,7 @@
 #include "fs.h"
 #include "layer/keep.h"
 #include "layer/layer.h"
+#include "layer/serve.h"
 #include "log.h"
 #include "mapping/sync.h"
 #include "policy.h"
@@ -167,6 +168,7 @@ static int sync_descriptor(struct fs *fs, int fd, bool datasync)
 
 static int sync_in_layer(struct fs *fs, struct inode *inode)
 {
+	LAYER_SERVE_SCOPE(fs);
 	fs_count(fs, SYNC_MSYNCS, 1);
 	return keep_sync(fs, inode);
 }

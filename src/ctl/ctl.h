@@ -75,6 +75,10 @@ enum ctl_status ctl_unlock(const char *const *options, char **operands, int coun
 enum ctl_status ctl_sync(const char *const *options, char **operands, int count);
 enum ctl_status ctl_explain(const char *const *options, char **operands, int count);
 enum ctl_status ctl_profile_save(const char *const *options, char **operands, int count);
+enum ctl_status ctl_layer_status(const char *const *options, char **operands, int count);
+enum ctl_status ctl_layer_diff(const char *const *options, char **operands, int count);
+enum ctl_status ctl_layer_discard(const char *const *options, char **operands, int count);
 enum ctl_status ctl_profile_load(const char *const *options, char **operands, int count);
+enum ctl_status ctl_layer_checkpoint(const char *const *options, char **operands, int count);
 
 #endif

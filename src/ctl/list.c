@@ -10,6 +10,7 @@
 
 #include "ctl/ctl.h"
 #include "ctl/mounts.h"
+#include "json_name.h"
 #include "util.h"
 
 #define PATIENCE_S 2
@@ -52,31 +53,16 @@ static const char *state_of(const char *point)
 	}
 }
 
-/* Names are bytes and JSON is UTF-8. */
-static json_t *name_string(const char *name)
-{
-	json_t *string = json_string(name);
-
-	if (string == NULL) {
-		CLEANUP(free_pointer) char *copy = strdup(name);
-
-		for (char *c = copy; c != NULL && *c != '\0'; c++)
-			*c = (unsigned char)*c < 0x80 ? *c : '?';
-		string = json_string(copy == NULL ? "" : copy);
-	}
-	return string;
-}
-
 static enum ctl_status print_json(const struct mount *mounts, size_t count)
 {
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < count; i++)
-		json_array_append_new(
-			array,
-			json_pack("{so so ss sb sI}", "mountpoint", name_string(mounts[i].point), "backing",
-				  name_string(mounts[i].backing), "state", state_of(mounts[i].point),
-				  "read_only", mounts[i].read_only, "user", (json_int_t)mounts[i].user));
+		json_array_append_new(array,
+				      json_pack("{so so ss sb sI}", "mountpoint", json_name(mounts[i].point),
+						"backing", json_name(mounts[i].backing), "state",
+						state_of(mounts[i].point), "read_only", mounts[i].read_only,
+						"user", (json_int_t)mounts[i].user));
 	return ctl_print_json(array);
 }
 

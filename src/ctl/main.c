@@ -88,6 +88,28 @@ static const struct ctl_command commands[] = {
 	 2,
 	 ctl_profile_load,
 	 {{"progress", NULL, "on a terminal, show bytes, rate and time left"}}},
+	{"layer status", "TARGET", "what a layer has of which file", 1, 1, ctl_layer_status, {JSON_OPTION}},
+	{"layer diff",
+	 "TARGET",
+	 "how a layer differs from what is under it",
+	 1,
+	 1,
+	 ctl_layer_diff,
+	 {{"stat", NULL, "print sums instead of ranges"}, JSON_OPTION}},
+	{"layer discard",
+	 "TARGET [PATH...]",
+	 "throw away what a layer has",
+	 1,
+	 -1,
+	 ctl_layer_discard,
+	 {{NULL, NULL, NULL}}},
+	{"layer checkpoint",
+	 "TARGET NEWDIR",
+	 "make a kept layer a base, and go on empty over it",
+	 2,
+	 2,
+	 ctl_layer_checkpoint,
+	 {{NULL, NULL, NULL}}},
 };
 
 static void print_help(void)
@@ -98,7 +120,7 @@ static void print_help(void)
 	     "\n"
 	     "Commands; each knows --help:");
 	for (size_t i = 0; i < ARRAY_LENGTH(commands); i++)
-		printf("  %-14s %s\n", commands[i].name, commands[i].meaning);
+		printf("  %-17s %s\n", commands[i].name, commands[i].meaning);
 	puts("\n"
 	     "  -h, --help     print this help\n"
 	     "  -V, --version  print the version\n"

@@ -177,7 +177,7 @@ void cow_statfs(fuse_req_t req, fuse_ino_t nodeid)
 	int result = inode_fd(fs, fs->root, FD_PATH, &use);
 
 	(void)nodeid;
-	if (result == 0 && fstatvfs(fs->layer->kept ? fs->layer->directory : use.fd, &info) < 0)
+	if (result == 0 && fstatvfs(fs->layer->kept ? fs->layer->home.directory : use.fd, &info) < 0)
 		result = -errno;
 	if (result < 0) {
 		fuse_reply_err(req, -result);

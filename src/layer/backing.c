@@ -21,3 +21,15 @@ int backing_open(const char *path)
 		return openat(clone, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
+
+int backing_open_writable(const char *path)
+{
+	struct mount_attr attributes = {.propagation = MS_PRIVATE};
+	CLEANUP(close_fd)
+	int clone = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+
+	if (clone >= 0 &&
+	    mount_setattr(clone, "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof(attributes)) == 0)
+		return openat(clone, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOATIME);
+	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}

@@ -15,4 +15,13 @@
  */
 int backing_open(const char *path);
 
+/**
+ * backing_open_writable() - open BACKING so that it can be written: for committing a layer, and nothing else
+ *
+ * Through a clone as well, which keeps nobody from unmounting it, where the daemon may make one.
+ *
+ * Return: a descriptor of the directory, or -1 with errno set.
+ */
+int backing_open_writable(const char *path);
+
 #endif

@@ -14,6 +14,8 @@
 #include "fs.h"
 #include "layer/content_private.h"
 #include "layer/layer.h"
+#include "layer/origin.h"
+#include "layer/stack.h"
 #include "layer/xattrs.h"
 #include "util.h"
 
@@ -24,19 +26,32 @@ bool content_is_own(struct inode *inode)
 	return node != NULL && (atomic_load_explicit(&node->own, memory_order_acquire) & OWN_CONTENT);
 }
 
+/* A base's content needs a record in this layer, which then is of content from the start. */
+static bool is_ready(const struct node *node)
+{
+	return (atomic_load_explicit(&node->own, memory_order_acquire) & OWN_CONTENT) &&
+	       atomic_load(&node->id) != 0;
+}
+
 static int own_locked(struct fs *fs, struct inode *inode, struct node *node)
 {
-	struct statx now;
+	struct statx now, backing;
+	bool known;
 	int result = layer_record_locked(fs, inode, node);
 
-	if (result == 0)
-		result = layer_statx(fs, inode, &now);
+	if (result < 0 || is_ready(node))
+		return result;
+	result = layer_statx(fs, inode, &now);
 	if (result < 0)
 		return result;
 	if (now.stx_size > LAYER_FILE_MAX)
 		return -EFBIG;
+	known = node->has_origin && layer_backing_statx(fs, inode, &backing) == 0;
 	pthread_rwlock_wrlock(&node->lock);
 	node->stx = now;
+	/* From here on, what is copied is of this state. */
+	if (known)
+		node->before = origin_state(&backing);
 	node->pages.clean = now.stx_size;
 	node->capability = true;
 	node->unsaved = true;
@@ -49,10 +64,10 @@ int content_own(struct fs *fs, struct inode *inode, struct node **ret_node)
 {
 	int result = layer_node(fs, inode, ret_node);
 
-	if (result < 0 || content_is_own(inode))
+	if (result < 0 || is_ready(*ret_node))
 		return result;
 	LOCK_SCOPE(&fs->layer->lock);
-	return content_is_own(inode) ? 0 : own_locked(fs, inode, *ret_node);
+	return is_ready(*ret_node) ? 0 : own_locked(fs, inode, *ret_node);
 }
 
 static int read_fully(int fd, unsigned char *to, size_t length, uint64_t offset, size_t *ret_got)
@@ -101,17 +116,76 @@ int access_pages(struct access *access)
 		       : layer_page_file(access->fs, access->inode, access->node, true, &access->pages);
 }
 
-/* BACKING's bytes; zeros where it has none any more. */
-static int read_clean(struct access *access, unsigned char *to, size_t length, uint64_t offset)
+static ssize_t read_lower(struct access *access, struct lower *lower, unsigned char *to, size_t length,
+			  uint64_t offset, content_reader *reader, void *context);
+
+/* Bytes of a run of one kind that a base has. */
+static ssize_t read_run(struct access *access, struct lower *lower, enum page_kind kind, unsigned char *to,
+			size_t length, uint64_t offset, content_reader *reader, void *context)
 {
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	size_t got = 0;
+	int result;
+
+	if (kind == PAGES_CLEAN)
+		return read_lower(access, lower->next, to, length, offset, reader, context);
+	if (kind == PAGES_ZERO)
+		return 0;
+	result = lower_page_file(access->fs, access->inode, lower, &use);
+	if (result == 0)
+		result = read_fully(use.fd, to, length, offset, &got);
+	/* What its record calls data is there. */
+	if (result == 0 && got < length)
+		result = -EIO;
+	return result < 0 ? result : (ssize_t)got;
+}
+
+/*
+ * Clean bytes, as the bases have them from this one down, and at last BACKING by @reader; zeros where there are
+ * none any more.
+ */
+static ssize_t read_lower(struct access *access, struct lower *lower, unsigned char *to, size_t length,
+			  uint64_t offset, content_reader *reader, void *context)
+{
+	uint64_t at = offset, end = offset + length;
+
+	lower = lower_content(lower);
+	if (lower == NULL)
+		return reader(context, to, length, offset);
+	while (at < end) {
+		enum page_kind kind;
+		uint64_t next = pages_run(&lower->pages, at, end, &kind);
+		ssize_t got = read_run(access, lower, kind, to + (at - offset), (size_t)(next - at), at,
+				       reader, context);
+
+		if (got < 0)
+			return got;
+		memset(to + (at - offset) + got, 0, (size_t)(next - at) - (size_t)got);
+		at = next;
+	}
+	return (ssize_t)length;
+}
+
+/* As a content_reader of an access. */
+static ssize_t read_backing(void *context, unsigned char *to, size_t length, uint64_t offset)
+{
+	struct access *access = context;
 	size_t got = 0;
 	int result = access->backing.fd >= 0 ? 0
 					     : inode_fd(access->fs, access->inode, FD_READ, &access->backing);
 
 	if (result == 0)
 		result = read_fully(access->backing.fd, to, length, offset, &got);
-	memset(to + got, 0, length - got);
-	return result == -ESTALE ? 0 : result;
+	return result < 0 && result != -ESTALE ? result : (ssize_t)got;
+}
+
+static int read_clean(struct access *access, unsigned char *to, size_t length, uint64_t offset)
+{
+	ssize_t got = read_lower(access, access->node->lower, to, length, offset, read_backing, access);
+
+	if (got >= 0)
+		memset(to + got, 0, length - (size_t)got);
+	return (int)MIN(got, 0);
 }
 
 static int read_data(struct access *access, unsigned char *to, size_t length, uint64_t offset)
@@ -145,7 +219,7 @@ ssize_t content_read(struct fs *fs, struct inode *inode, struct node *node, unsi
 		if (kind == PAGES_DATA)
 			result = read_data(&access, to + (at - offset), run, at);
 		else if (kind == PAGES_CLEAN)
-			got = reader(context, to + (at - offset), run, at);
+			got = read_lower(&access, node->lower, to + (at - offset), run, at, reader, context);
 		else
 			got = 0;
 		result = got < 0 ? (int)got : result;
@@ -248,6 +322,7 @@ bool content_touch_locked(struct node *node, const struct content_writer *writer
 		node->stx.stx_mode = (uint16_t)mode_after_write(node->stx.stx_mode, writer->keeps_setgid);
 	node->capability = node->capability && !capability;
 	node->unsaved = true;
+	atomic_fetch_add(&node->version, 1);
 	return capability;
 }
 

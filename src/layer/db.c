@@ -40,6 +40,11 @@ static void bind_pages(sqlite3_stmt *statement, const struct node_row *row)
 	db_bind_bytes(statement, 19, row->data, row->data_size);
 	db_bind_bytes(statement, 20, row->zero, row->zero_size);
 	db_bind_number(statement, 28, row->page_count);
+	if (row->before.known) {
+		db_bind_number(statement, 29, row->before.size);
+		bind_time(statement, 30, &row->before.mtime);
+		bind_time(statement, 32, &row->before.ctime);
+	}
 }
 
 int db_node_insert(struct layer_db *db, const struct node_row *row)
@@ -124,6 +129,11 @@ static int read_row(sqlite3_stmt *statement, struct node_row *ret_row)
 	row.has_origin = sqlite3_column_type(statement, 21) != SQLITE_NULL;
 	row.origin = db_key(statement, 20);
 	row.path = db_bytes(statement, 26, &size);
+	row.page_count = db_number(statement, 27);
+	row.before.known = sqlite3_column_type(statement, 28) != SQLITE_NULL;
+	row.before.size = db_number(statement, 28);
+	read_time(statement, 29, &row.before.mtime);
+	read_time(statement, 31, &row.before.ctime);
 	if (read_handle(statement, &row.handle) < 0 || (row.data_size > 0 && row.data == NULL) ||
 	    (row.zero_size > 0 && row.zero == NULL)) {
 		db_row_fini(&row);
@@ -148,6 +158,14 @@ int db_node_load(struct layer_db *db, uint64_t id, struct node_row *ret_row)
 	sqlite3_stmt *statement = db->statements[NODE_LOAD];
 
 	db_bind_number(statement, 1, id);
+	return load(statement, ret_row);
+}
+
+int db_node_next(struct layer_db *db, uint64_t after, struct node_row *ret_row)
+{
+	sqlite3_stmt *statement = db->statements[NODE_NEXT];
+
+	db_bind_number(statement, 1, after);
 	return load(statement, ret_row);
 }
 
@@ -182,15 +200,18 @@ void db_row_fini(struct node_row *row)
 	*row = (struct node_row){0};
 }
 
-int db_totals(struct layer_db *db, struct db_totals *ret_totals)
+int db_totals(struct layer_db *db, uint64_t first, uint64_t count, struct db_totals *ret_totals)
 {
 	CLEANUP(db_end_statement) sqlite3_stmt *statement = db->statements[TOTALS];
-	int code = sqlite3_step(statement);
+	int code;
 
+	db_bind_number(statement, 1, first);
+	db_bind_number(statement, 2, count);
+	code = sqlite3_step(statement);
 	if (code != SQLITE_ROW)
 		return db_error(code);
 	*ret_totals = (struct db_totals){
-		.last_id = db_number(statement, 0),
+		.last_id = MAX(db_number(statement, 0), first - 1),
 		.origins = db_number(statement, 1),
 		.pages = db_number(statement, 2),
 	};

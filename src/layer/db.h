@@ -23,6 +23,13 @@
 
 struct layer_db;
 
+/* What an object of BACKING looked like at a moment; each of these differs once somebody changed it. */
+struct origin_state {
+	bool known; /* false: of a layer that an earlier version wrote */
+	uint64_t size;
+	struct statx_timestamp mtime, ctime;
+};
+
 /* One record of a node. Pointers are malloc'ed and the row's own; free with db_row_fini(). */
 struct node_row {
 	uint64_t id;
@@ -31,15 +38,16 @@ struct node_row {
 	bool has_origin;		/* the next three are set */
 	struct identity_key origin;	/* the BACKING object it stands for */
 	struct identity_handle *handle; /* NULL where BACKING has none */
-	char *path;	   /* where it was below BACKING, "" for the root; NULL if that is not known */
-	char *target;	   /* of a symbolic link */
-	uint64_t clean;	   /* bytes from the start that may still be BACKING's */
-	void *data, *zero; /* serialized page sets, NULL for empty ones */
+	char *path; /* where it was below BACKING, "" for the root; NULL if that is not known */
+	struct origin_state before; /* of the BACKING object, when the first of it was copied */
+	char *target;		    /* of a symbolic link */
+	uint64_t clean;		    /* bytes from the start that may still be BACKING's */
+	void *data, *zero;	    /* serialized page sets, NULL for empty ones */
 	size_t data_size, zero_size;
 	uint64_t page_count; /* of data */
 };
 
-/* Which columns db_node_update() writes. */
+/* Which columns db_node_update() writes; DB_PAGES with the state of the origin. */
 enum db_part { DB_ATTRIBUTES, DB_PAGES };
 
 /**
@@ -52,11 +60,23 @@ enum db_part { DB_ATTRIBUTES, DB_PAGES };
  */
 int db_open(const char *path, struct layer_db **ret_db);
 
+/**
+ * db_open_shared() - the database of a file that nobody writes, to be read only; any number may do so
+ * @path: without characters that mean anything in a URI; the file's log is empty
+ *
+ * Return: as db_open(), or -EIO where it cannot be opened.
+ */
+int db_open_shared(const char *path, struct layer_db **ret_db);
+
 /** db_format() - the format that the last db_open() of this thread found and could not read; 0: none at all */
 int db_format(void);
 
-/** DB_FORMAT - what this program writes */
-#define DB_FORMAT 1
+/**
+ * DB_FORMAT - what this program writes
+ *
+ * 1 had neither the state of origins nor what whiteouts stand for, and is brought to 2 when it is opened.
+ */
+#define DB_FORMAT 2
 
 /**
  * db_commit() - end the transaction and begin the next
@@ -65,6 +85,12 @@ int db_format(void);
  * Return: 0; or what keeps it, and then all changes are still there to be committed later, unless db_is_lost().
  */
 int db_commit(struct layer_db *db, bool *ret_changed);
+
+/** db_settle() - after db_commit(): bring all of the log into the file, and onto the disk. Return: 0, -EIO ... */
+int db_settle(struct layer_db *db);
+
+/** db_has_changes() - was anything changed since the last db_commit()? */
+bool db_has_changes(const struct layer_db *db);
 
 /** db_is_lost() - has a failure undone changes that were made? Then what memory knows is not what is recorded. */
 bool db_is_lost(const struct layer_db *db);
@@ -76,13 +102,13 @@ ssize_t db_fact_get(struct layer_db *db, const char *name, void **ret_value);
 int db_fact_put(struct layer_db *db, const char *name, const void *value, size_t size);
 
 struct db_totals {
-	uint64_t last_id; /* the largest id of a node */
+	uint64_t last_id; /* the largest id of a node in the range asked for, or the one before the range */
 	uint64_t origins; /* nodes that stand for objects of BACKING */
 	uint64_t pages;	  /* data pages of all of them */
 };
 
-/** db_totals() - what all nodes are together */
-int db_totals(struct layer_db *db, struct db_totals *ret_totals);
+/** db_totals() - what all nodes are together; ids of [@first, @first + @count) are looked at for the last */
+int db_totals(struct layer_db *db, uint64_t first, uint64_t count, struct db_totals *ret_totals);
 
 /** db_nameless() - the id of some node without a name, or 0. Return: 0 or as above. */
 int db_nameless(struct layer_db *db, uint64_t *ret_id);
@@ -146,6 +172,45 @@ int db_entry_put(struct layer_db *db, uint64_t parent, const char *name, uint64_
 /** db_entry_delete() - say nothing of the name any more */
 int db_entry_delete(struct layer_db *db, uint64_t parent, const char *name);
 
+/**
+ * db_whiteout_put() - note that a name was removed
+ * @removed: what BACKING has there, for who wants to remove that too
+ */
+int db_whiteout_put(struct layer_db *db, uint64_t parent, const char *name, const struct statx *removed);
+
+/* An entry with its place; free with db_named_fini(). */
+struct db_named {
+	uint64_t parent;
+	char *name; /* malloc'ed */
+	struct db_entry entry;
+	struct identity_key removed_key; /* of a whiteout: what it stands for */
+	struct origin_state removed;	 /* likewise; ctime is not kept */
+};
+
+/** db_named_fini() - free what a named entry holds; also as CLEANUP() */
+void db_named_fini(struct db_named *named);
+
+/**
+ * db_entry_next() - the entry that comes next, by the id of its directory and the bytes of its name
+ * @parent, @name: the one before it; 0 and "" for the first
+ *
+ * Return: 0, -ENOENT past the last, or as above.
+ */
+int db_entry_next(struct layer_db *db, uint64_t parent, const char *name, struct db_named *ret_named);
+
+/** db_entry_of() - the @index'th name of a node, in the order of db_entry_next(). Return: likewise. */
+int db_entry_of(struct layer_db *db, uint64_t node, uint64_t index, struct db_named *ret_named);
+
+/**
+ * db_whiteout_of() - a whiteout that stands for an object on the device of BACKING's root
+ *
+ * Return: as db_entry_next().
+ */
+int db_whiteout_of(struct layer_db *db, const struct identity_key *removed, struct db_named *ret_named);
+
+/** db_node_next() - the record with the smallest id above @after. Return: as db_node_load(). */
+int db_node_next(struct layer_db *db, uint64_t after, struct node_row *ret_row);
+
 /** db_entries() - each name the layer has in a directory, sorted by bytes; a call that returns < 0 ends it */
 int db_entries(struct layer_db *db, uint64_t parent,
 	       int (*call)(void *context, const char *name, const struct db_entry *entry), void *context);
@@ -158,6 +223,9 @@ int db_xattr_put(struct layer_db *db, uint64_t node, const char *name, const voi
 
 /** db_xattr_delete() - Return: 0, also where there is none */
 int db_xattr_delete(struct layer_db *db, uint64_t node, const char *name);
+
+/** db_xattrs_delete() - all of a node. Return: 0 or as above. */
+int db_xattrs_delete(struct layer_db *db, uint64_t node);
 
 /** db_xattrs() - each name; a call that returns < 0 ends it */
 int db_xattrs(struct layer_db *db, uint64_t node, int (*call)(void *context, const char *name),

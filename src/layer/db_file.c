@@ -1,22 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /* The database as such: schema, statements, transactions. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "layer/db_private.h"
 #include "util.h"
 
+/* What format 2 added. */
+#define ORIGIN_COLUMNS                                                                                       \
+	", before_size INTEGER, before_mtime INTEGER, before_mtime_ns INTEGER, before_ctime INTEGER,"        \
+	" before_ctime_ns INTEGER"
+#define WHITEOUT_COLUMNS                                                                                     \
+	", removed_ino INTEGER, removed_birth INTEGER, removed_size INTEGER, removed_mtime INTEGER,"         \
+	" removed_mtime_ns INTEGER"
+#define NAMES_OF_NODES                                                                                       \
+	"CREATE INDEX names ON entries(node) WHERE node<>0;"                                                 \
+	"CREATE INDEX whiteouts ON entries(removed_ino) WHERE node=0;"
+
 static const char schema[] =
 	"CREATE TABLE nodes(id INTEGER PRIMARY KEY, own INTEGER, mode INTEGER, uid INTEGER, gid INTEGER,"
 	" links INTEGER, rdev INTEGER, size INTEGER, atime INTEGER, atime_ns INTEGER, mtime INTEGER,"
 	" mtime_ns INTEGER, ctime INTEGER, ctime_ns INTEGER, btime INTEGER, btime_ns INTEGER, clean INTEGER,"
 	" target BLOB, data BLOB, zero BLOB, origin_dev INTEGER, origin_ino INTEGER, origin_birth INTEGER,"
-	" handle_mount INTEGER, handle_type INTEGER, handle BLOB, path BLOB, pages INTEGER);"
+	" handle_mount INTEGER, handle_type INTEGER, handle BLOB, path BLOB, pages INTEGER" ORIGIN_COLUMNS
+	");"
 	"CREATE UNIQUE INDEX origins ON nodes(origin_ino, origin_dev, origin_birth)"
 	" WHERE origin_ino IS NOT NULL;"
-	"CREATE TABLE entries(parent INTEGER, name BLOB, node INTEGER, PRIMARY KEY(parent, name))"
-	" WITHOUT ROWID;"
+	"CREATE TABLE entries(parent INTEGER, name BLOB, node INTEGER" WHITEOUT_COLUMNS
+	", PRIMARY KEY(parent, name)) WITHOUT ROWID;" NAMES_OF_NODES
 	"CREATE INDEX nameless ON nodes(id) WHERE links=0;"
 	"CREATE TABLE facts(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;"
 	"CREATE TABLE xattrs(node INTEGER, name BLOB, value BLOB, PRIMARY KEY(node, name)) WITHOUT ROWID;";
@@ -27,7 +40,11 @@ static const char schema[] =
 #define COLUMNS                                                                                              \
 	"id,own,mode,uid,gid,links,rdev,size,atime,atime_ns,mtime,mtime_ns,ctime,ctime_ns,btime,btime_ns,"   \
 	"clean,target,data,zero,origin_dev,origin_ino,origin_birth,handle_mount,handle_type,handle,path,"    \
-	"pages"
+	"pages,before_size,before_mtime,before_mtime_ns,before_ctime,before_ctime_ns"
+#define NAMED                                                                                                \
+	"SELECT e.name,e.node,n.mode,n.origin_dev,n.origin_ino,n.origin_birth,e.parent,e.removed_ino,"       \
+	"e.removed_birth,e.removed_size,e.removed_mtime,e.removed_mtime_ns FROM entries e"                   \
+	" LEFT JOIN nodes n ON n.id=e.node "
 
 static const char *const texts[STATEMENTS] = {
 	[BEGIN] = "SAVEPOINT change",
@@ -35,10 +52,12 @@ static const char *const texts[STATEMENTS] = {
 	[ROLLBACK] = "ROLLBACK TO change",
 	[NODE_INSERT] = "INSERT INTO nodes(" COLUMNS
 			") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,"
-			"?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28)",
+			"?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,?33)",
 	[NODE_UPDATE] = "UPDATE nodes SET " ATTRIBUTES " WHERE id=?1",
 	[NODE_UPDATE_PAGES] = "UPDATE nodes SET " ATTRIBUTES
-			      ",size=?8,clean=?17,data=?19,zero=?20,pages=?28 WHERE id=?1",
+			      ",size=?8,clean=?17,data=?19,zero=?20,pages=?28,before_size=?29,"
+			      "before_mtime=?30,before_mtime_ns=?31,before_ctime=?32,before_ctime_ns=?33"
+			      " WHERE id=?1",
 	[NODE_LOAD] = "SELECT " COLUMNS " FROM nodes WHERE id=?1",
 	[NODE_BY_ORIGIN] = "SELECT " COLUMNS
 			   " FROM nodes WHERE origin_ino=?1 AND origin_dev=?2 AND origin_birth=?3",
@@ -47,10 +66,15 @@ static const char *const texts[STATEMENTS] = {
 	[NODE_DELETE_XATTRS] = "DELETE FROM xattrs WHERE node=?1",
 	[ENTRY_GET] = "SELECT e.name,e.node,n.mode,n.origin_dev,n.origin_ino,n.origin_birth FROM entries e"
 		      " LEFT JOIN nodes n ON n.id=e.node WHERE e.parent=?1 AND e.name=?2",
-	[ENTRY_PUT] = "INSERT OR REPLACE INTO entries(parent,name,node) VALUES(?1,?2,?3)",
+	[ENTRY_PUT] = "INSERT OR REPLACE INTO entries(parent,name,node,removed_ino,removed_birth,"
+		      "removed_size,removed_mtime,removed_mtime_ns) VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
 	[ENTRY_DELETE] = "DELETE FROM entries WHERE parent=?1 AND name=?2",
 	[ENTRIES] = "SELECT e.name,e.node,n.mode,n.origin_dev,n.origin_ino,n.origin_birth FROM entries e"
 		    " LEFT JOIN nodes n ON n.id=e.node WHERE e.parent=?1 ORDER BY e.name",
+	[ENTRY_NEXT] = NAMED "WHERE (e.parent,e.name)>(?1,?2) ORDER BY e.parent,e.name LIMIT 1",
+	[ENTRY_OF] = NAMED "WHERE e.node=?1 AND e.node<>0 ORDER BY e.parent,e.name LIMIT 1 OFFSET ?2",
+	[WHITEOUT_OF] = NAMED "WHERE e.node=0 AND e.removed_ino=?1 AND e.removed_birth=?2 LIMIT 1",
+	[NODE_NEXT] = "SELECT " COLUMNS " FROM nodes WHERE id>?1 ORDER BY id LIMIT 1",
 	[XATTR_GET] = "SELECT value FROM xattrs WHERE node=?1 AND name=?2",
 	[XATTR_PUT] = "INSERT OR REPLACE INTO xattrs(node,name,value) VALUES(?1,?2,?3)",
 	[XATTR_DELETE] = "DELETE FROM xattrs WHERE node=?1 AND name=?2",
@@ -59,7 +83,8 @@ static const char *const texts[STATEMENTS] = {
 	[TRANSACTION_COMMIT] = "COMMIT",
 	[FACT_GET] = "SELECT value FROM facts WHERE name=?1",
 	[FACT_PUT] = "INSERT OR REPLACE INTO facts(name,value) VALUES(?1,?2)",
-	[TOTALS] = "SELECT max(id),sum(origin_ino IS NOT NULL),sum(pages) FROM nodes",
+	[TOTALS] = "SELECT (SELECT max(id) FROM nodes WHERE id>=?1 AND id<?1+?2),"
+		   "sum(origin_ino IS NOT NULL),sum(pages) FROM nodes",
 	[NAMELESS] = "SELECT id FROM nodes WHERE links=0 LIMIT 1",
 	[NODE_EXISTS] = "SELECT 1 FROM nodes WHERE id=?1",
 };
@@ -125,7 +150,24 @@ static int check_format(struct layer_db *db, bool *ret_empty)
 		return result;
 	if (application != APPLICATION)
 		found_format = 0;
-	return found_format == DB_FORMAT ? 0 : -EPROTO;
+	return found_format >= 1 && found_format <= DB_FORMAT ? 0 : -EPROTO;
+}
+
+/* Columns are added one by one; what they are without a value means "not known". */
+static int upgrade(struct layer_db *db)
+{
+	return execute(db, "BEGIN IMMEDIATE;"
+			   "ALTER TABLE nodes ADD COLUMN before_size INTEGER;"
+			   "ALTER TABLE nodes ADD COLUMN before_mtime INTEGER;"
+			   "ALTER TABLE nodes ADD COLUMN before_mtime_ns INTEGER;"
+			   "ALTER TABLE nodes ADD COLUMN before_ctime INTEGER;"
+			   "ALTER TABLE nodes ADD COLUMN before_ctime_ns INTEGER;"
+			   "ALTER TABLE entries ADD COLUMN removed_ino INTEGER;"
+			   "ALTER TABLE entries ADD COLUMN removed_birth INTEGER;"
+			   "ALTER TABLE entries ADD COLUMN removed_size INTEGER;"
+			   "ALTER TABLE entries ADD COLUMN removed_mtime INTEGER;"
+			   "ALTER TABLE entries ADD COLUMN removed_mtime_ns INTEGER;" NAMES_OF_NODES
+			   "PRAGMA user_version=2; COMMIT");
 }
 
 static int prepare_file(struct layer_db *db)
@@ -141,11 +183,23 @@ static int prepare_file(struct layer_db *db)
 			result = execute(db, schema);
 		if (result == 0)
 			result = execute(db,
-					 "PRAGMA application_id=0x6d6d6673; PRAGMA user_version=1; COMMIT");
+					 "PRAGMA application_id=0x6d6d6673; PRAGMA user_version=2; COMMIT");
+	} else if (result == 0 && found_format < DB_FORMAT) {
+		result = upgrade(db);
 	}
 	return result < 0 ? result
 			  : execute(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
 					"PRAGMA temp_store=MEMORY");
+}
+
+static int prepare_statements(struct layer_db *db)
+{
+	int result = 0;
+
+	for (int i = 0; i < STATEMENTS && result == 0; i++)
+		result = db_error(sqlite3_prepare_v3(db->sqlite, texts[i], -1, SQLITE_PREPARE_PERSISTENT,
+						     &db->statements[i], NULL));
+	return result;
 }
 
 int db_open(const char *path, struct layer_db **ret_db)
@@ -158,12 +212,42 @@ int db_open(const char *path, struct layer_db **ret_db)
 	code = sqlite3_open_v2(path == NULL ? ":memory:" : path, &db->sqlite,
 			       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 	result = code != SQLITE_OK ? db_error(code) : path == NULL ? execute(db, schema) : prepare_file(db);
-	for (int i = 0; i < STATEMENTS && result == 0; i++)
-		result = db_error(sqlite3_prepare_v3(db->sqlite, texts[i], -1, SQLITE_PREPARE_PERSISTENT,
-						     &db->statements[i], NULL));
+	if (result == 0)
+		result = prepare_statements(db);
 	db->in_file = path != NULL;
 	if (result == 0 && db->in_file)
 		result = db_run(db->statements[TRANSACTION_BEGIN]);
+	if (result < 0) {
+		db_close(db);
+		return result;
+	}
+	*ret_db = db;
+	return 0;
+}
+
+int db_open_shared(const char *path, struct layer_db **ret_db)
+{
+	struct layer_db *db = calloc(1, sizeof(*db));
+	char *uri;
+	bool empty = false;
+	int code, result;
+
+	/* Without a lock of SQLite's: its kind would keep others from reading, or need a file to be written. */
+	if (db == NULL || asprintf(&uri, "file:%s?immutable=1", path) < 0) {
+		free(db);
+		return -ENOMEM;
+	}
+	code = sqlite3_open_v2(uri, &db->sqlite, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
+			       NULL);
+	free(uri);
+	result = code != SQLITE_OK ? db_error(code) : check_format(db, &empty);
+	if (result == 0 && empty)
+		result = -EUCLEAN;
+	/* An older one is brought to today's when it is opened to be written. */
+	if (result == 0 && found_format != DB_FORMAT)
+		result = -EPROTO;
+	if (result == 0)
+		result = prepare_statements(db);
 	if (result < 0) {
 		db_close(db);
 		return result;
@@ -184,11 +268,27 @@ bool db_is_lost(const struct layer_db *db)
 	return db->lost;
 }
 
+int db_settle(struct layer_db *db)
+{
+	int result = db_run(db->statements[TRANSACTION_COMMIT]), begun;
+
+	if (result == 0)
+		result = execute(db, "PRAGMA wal_checkpoint(TRUNCATE)");
+	begun = db_run(db->statements[TRANSACTION_BEGIN]);
+	note_lost(db);
+	return result < 0 ? result : begun;
+}
+
+bool db_has_changes(const struct layer_db *db)
+{
+	return db->in_file && sqlite3_total_changes64(db->sqlite) != db->committed;
+}
+
 int db_commit(struct layer_db *db, bool *ret_changed)
 {
 	int result;
 
-	*ret_changed = db->in_file && sqlite3_total_changes64(db->sqlite) != db->committed;
+	*ret_changed = db_has_changes(db);
 	if (!*ret_changed)
 		return 0;
 	result = db_run(db->statements[TRANSACTION_COMMIT]);

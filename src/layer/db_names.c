@@ -41,6 +41,86 @@ int db_entry_put(struct layer_db *db, uint64_t parent, const char *name, uint64_
 	return db_run(statement);
 }
 
+int db_whiteout_put(struct layer_db *db, uint64_t parent, const char *name, const struct statx *removed)
+{
+	struct identity_key key = identity_of_statx(removed);
+	sqlite3_stmt *statement = db->statements[ENTRY_PUT];
+
+	db_bind_number(statement, 1, parent);
+	db_bind_name(statement, 2, name);
+	db_bind_number(statement, 3, DB_WHITEOUT);
+	db_bind_number(statement, 4, key.ino);
+	db_bind_number(statement, 5, (uint64_t)key.birth_ns);
+	db_bind_number(statement, 6, removed->stx_size);
+	db_bind_number(statement, 7, (uint64_t)removed->stx_mtime.tv_sec);
+	db_bind_number(statement, 8, removed->stx_mtime.tv_nsec);
+	return db_run(statement);
+}
+
+static int read_named(sqlite3_stmt *statement, struct db_named *ret_named)
+{
+	CLEANUP(db_end_statement) sqlite3_stmt *ended = statement;
+	int code = sqlite3_step(ended);
+	size_t size;
+
+	if (code == SQLITE_DONE)
+		return -ENOENT;
+	if (code != SQLITE_ROW)
+		return db_error(code);
+	*ret_named = (struct db_named){
+		.parent = db_number(ended, 6),
+		.name = db_bytes(ended, 0, &size),
+		.entry = read_entry(ended),
+		.removed_key = {.ino = db_number(ended, 7), .birth_ns = sqlite3_column_int64(ended, 8)},
+		.removed = {.known = sqlite3_column_type(ended, 7) != SQLITE_NULL,
+			    .size = db_number(ended, 9),
+			    .mtime = {.tv_sec = sqlite3_column_int64(ended, 10),
+				      .tv_nsec = (uint32_t)db_number(ended, 11)}},
+	};
+	return ret_named->name == NULL ? -ENOMEM : 0;
+}
+
+int db_entry_next(struct layer_db *db, uint64_t parent, const char *name, struct db_named *ret_named)
+{
+	sqlite3_stmt *statement = db->statements[ENTRY_NEXT];
+
+	db_bind_number(statement, 1, parent);
+	db_bind_name(statement, 2, name);
+	return read_named(statement, ret_named);
+}
+
+int db_entry_of(struct layer_db *db, uint64_t node, uint64_t index, struct db_named *ret_named)
+{
+	sqlite3_stmt *statement = db->statements[ENTRY_OF];
+
+	db_bind_number(statement, 1, node);
+	db_bind_number(statement, 2, index);
+	return read_named(statement, ret_named);
+}
+
+int db_whiteout_of(struct layer_db *db, const struct identity_key *removed, struct db_named *ret_named)
+{
+	sqlite3_stmt *statement = db->statements[WHITEOUT_OF];
+
+	db_bind_number(statement, 1, removed->ino);
+	db_bind_number(statement, 2, (uint64_t)removed->birth_ns);
+	return read_named(statement, ret_named);
+}
+
+int db_xattrs_delete(struct layer_db *db, uint64_t node)
+{
+	sqlite3_stmt *statement = db->statements[NODE_DELETE_XATTRS];
+
+	db_bind_number(statement, 1, node);
+	return db_run(statement);
+}
+
+void db_named_fini(struct db_named *named)
+{
+	free(named->name);
+	named->name = NULL;
+}
+
 int db_entry_delete(struct layer_db *db, uint64_t parent, const char *name)
 {
 	sqlite3_stmt *statement = db->statements[ENTRY_DELETE];

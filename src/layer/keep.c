@@ -11,179 +11,30 @@
  */
 #include "layer/keep.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdarg.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "fs.h"
 #include "layer/layer.h"
+#include "layer/stack.h"
 #include "log.h"
 #include "util.h"
 
-#define DATABASE "layer.db"
-#define DATABASE_LOG "layer.db-wal"
-#define PAGES "pages"
-#define LOCK "lock"
-
 /* Bytes of the disk that pages leave to the database, or a sixteenth of a small disk. */
 #define DATABASE_ROOM (UINT64_C(16) << 20)
-
-/* Facts */
-#define FACT_BACKING "backing" /* struct backing_fact */
-#define FACT_PATH "path"       /* of BACKING when the layer was made, for messages */
-#define FACT_CLEAN "clean"     /* 1: the last daemon has closed it */
 
 struct layer_removal {
 	struct layer_removal *next;
 	uint64_t id;
 };
 
-/* What BACKING's root is known by. */
-struct backing_fact {
-	uint64_t ino;
-	int64_t birth_ns;
-};
-
-__attribute__((format(printf, 3, 4))) static int refuse(char **ret_error, int error, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	if (vasprintf(ret_error, format, arguments) < 0)
-		*ret_error = NULL;
-	va_end(arguments);
-	return error;
-}
-
 uint64_t keep_device(const struct fs *fs, uint64_t dev)
 {
-	if (!fs->layer->kept)
-		return dev;
 	return dev == 0 ? fs->root_dev : dev == fs->root_dev ? 0 : dev;
-}
-
-/* Who holds the layer says so in the lock file. */
-static int take_lock(struct layer *layer, const char *path, const char *mount_path, char **ret_error)
-{
-	char holder[PATH_MAX + 64] = "";
-	ssize_t length;
-
-	layer->lock_fd = openat(layer->directory, LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (layer->lock_fd < 0)
-		return refuse(ret_error, -errno, "cannot open the lock of layer '%s': %s", path,
-			      strerror(errno));
-	if (flock(layer->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-		length = pread(layer->lock_fd, holder, sizeof(holder) - 1, 0);
-		holder[MAX(length, 0)] = '\0';
-		return refuse(ret_error, -EBUSY, "layer '%s' is in use by %s", path,
-			      *holder == '\0' ? "another process" : holder);
-	}
-	length = snprintf(holder, sizeof(holder), "process %d, mounted on '%s'", (int)getpid(), mount_path);
-	if (ftruncate(layer->lock_fd, 0) < 0 || pwrite(layer->lock_fd, holder, (size_t)length, 0) < 0)
-		return refuse(ret_error, -errno, "cannot write the lock of layer '%s': %s", path,
-			      strerror(errno));
-	return 0;
-}
-
-static int open_directory(struct fs *fs, const char *path, char **ret_error)
-{
-	struct layer *layer = fs->layer;
-
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return refuse(ret_error, -errno, "cannot make layer '%s': %s", path, strerror(errno));
-	layer->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (layer->directory < 0)
-		return refuse(ret_error, -errno, "cannot open layer '%s': %s", path, strerror(errno));
-	if (fs_walk_contains(fs, layer->directory))
-		return refuse(ret_error, -EINVAL, "layer '%s' lies in BACKING, which a layer must not change",
-			      path);
-	return 0;
-}
-
-/* A directory without a database has nothing in it, or only what a daemon made that died before it got far. */
-static int check_empty(const struct layer *layer, const char *path, char **ret_error)
-{
-	DIR *directory = fdopendir(openat(layer->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-	const struct dirent *entry;
-	int result = 0;
-
-	if (directory == NULL)
-		return refuse(ret_error, -errno, "cannot read layer '%s': %s", path, strerror(errno));
-	while (result == 0 && (entry = readdir(directory)) != NULL) {
-		if (entry->d_name[0] != '.' && strcmp(entry->d_name, LOCK) != 0 &&
-		    strcmp(entry->d_name, PAGES) != 0)
-			result = refuse(ret_error, -ENOTEMPTY,
-					"'%s' is no layer: it has no %s, but '%s' is in it", path, DATABASE,
-					entry->d_name);
-	}
-	closedir(directory);
-	return result;
-}
-
-static int open_database(struct layer *layer, const char *path, char **ret_error)
-{
-	char name[PATH_MAX + 32];
-	int result = 0;
-
-	if (faccessat(layer->directory, DATABASE, F_OK, 0) < 0)
-		result = check_empty(layer, path, ret_error);
-	if (result < 0)
-		return result;
-	snprintf(name, sizeof(name), "/proc/self/fd/%d/%s", layer->directory, DATABASE);
-	result = db_open(name, &layer->db);
-	if (result == -EPROTO && db_format() != 0)
-		return refuse(ret_error, result, "layer '%s' has format %d, and this program knows format %d",
-			      path, db_format(), DB_FORMAT);
-	if (result == -EPROTO || result == -EUCLEAN)
-		return refuse(ret_error, result, "'%s/%s' is not a layer's database, or is damaged", path,
-			      DATABASE);
-	if (result < 0)
-		return refuse(ret_error, result, "cannot open '%s/%s': %s", path, DATABASE,
-			      strerror(-result));
-	return 0;
-}
-
-static int open_pages(struct layer *layer, const char *path, char **ret_error)
-{
-	int fd;
-
-	if (mkdirat(layer->directory, PAGES, 0700) < 0 && errno != EEXIST)
-		return refuse(ret_error, -errno, "cannot make '%s/%s': %s", path, PAGES, strerror(errno));
-	fd = openat(layer->directory, PAGES, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return refuse(ret_error, -errno, "cannot open '%s/%s': %s", path, PAGES, strerror(errno));
-	store_open_directory(&layer->store, fd);
-	return fsync(layer->directory) < 0 ? -errno : 0;
-}
-
-/* A layer is of one BACKING: over another its records would mean other objects. */
-static int check_backing(struct fs *fs, const char *path, char **ret_error)
-{
-	struct backing_fact now = {fs->root->key.ino, fs->root->key.birth_ns};
-	CLEANUP(free_pointer) void *before = NULL;
-	CLEANUP(free_pointer) void *where = NULL;
-	struct layer_db *db = fs->layer->db;
-	ssize_t size = db_fact_get(db, FACT_BACKING, &before);
-	int result;
-
-	if (size == -ENODATA) {
-		result = db_fact_put(db, FACT_BACKING, &now, sizeof(now));
-		return result < 0 ? result
-				  : db_fact_put(db, FACT_PATH, fs->backing_path, strlen(fs->backing_path));
-	}
-	if (size < 0)
-		return (int)size;
-	if (size == sizeof(now) && memcmp(before, &now, sizeof(now)) == 0)
-		return 0;
-	return refuse(ret_error, -EXDEV, "layer '%s' belongs to another directory, which was '%s'", path,
-		      db_fact_get(db, FACT_PATH, &where) < 0 ? "?" : (const char *)where);
 }
 
 static int remove_stray(void *context, uint64_t id)
@@ -213,34 +64,97 @@ static int clear_strays(struct layer *layer)
 	return store_each(&layer->store, remove_stray, layer);
 }
 
+/* Looked at before anything is made there. */
+static int lies_in_backing(struct fs *fs, const char *path, char **ret_error)
+{
+	CLEANUP(free_pointer) char *copy = strdup(path);
+	CLEANUP(close_fd) int fd = -1;
+
+	if (copy == NULL)
+		return -ENOMEM;
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		fd = open(dirname(copy), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || !fs_walk_contains(fs, fd))
+		return 0;
+	return home_refuse(ret_error, -EINVAL, "layer '%s' lies in BACKING, which a layer must not change",
+			   path);
+}
+
+char *keep_holder(const struct fs *fs)
+{
+	char *holder;
+	int length =
+		fs->offline ? asprintf(&holder, "process %d", (int)getpid())
+			    : asprintf(&holder, "process %d, mounted on '%s'", (int)getpid(), fs->mount_path);
+
+	return length < 0 ? NULL : holder;
+}
+
 int keep_open(struct fs *fs, const char *path, char **ret_error)
 {
 	struct layer *layer = fs->layer;
+	struct home *home = &layer->home;
+	CLEANUP(free_pointer) char *holder = keep_holder(fs);
 	struct db_totals totals;
-	int result = open_directory(fs, path, ret_error);
+	int result;
 
 	layer->kept = true;
+	if (holder == NULL)
+		return -ENOMEM;
+	result = lies_in_backing(fs, path, ret_error);
 	if (result == 0)
-		result = take_lock(layer, path, fs->mount_path, ret_error);
+		result = home_open(path, holder, home, ret_error);
 	if (result == 0)
-		result = open_database(layer, path, ret_error);
+		result = stack_check_backing(fs, home, true, ret_error);
 	if (result == 0)
-		result = open_pages(layer, path, ret_error);
+		result = stack_open(fs, home, ret_error);
+	layer->db = home->db;
+	home->db = NULL;
+	if (result < 0)
+		return result;
+	store_open_directory(&layer->store, home->pages);
+	home->pages = -1;
+	result = clear_strays(layer);
 	if (result == 0)
-		result = check_backing(fs, path, ret_error);
-	if (result == 0)
-		result = clear_strays(layer);
-	if (result == 0)
-		result = db_totals(layer->db, &totals);
+		result = db_totals(layer->db, home->first, HOME_IDS, &totals);
 	if (result == 0)
 		result = db_fact_put(layer->db, FACT_CLEAN, "0", 1);
 	if (result < 0)
 		return result;
 	layer->next_id = totals.last_id + 1;
+	layer->generation = home->generation;
 	atomic_store(&layer->origins, totals.origins);
 	atomic_store(&layer->page_count, totals.pages);
 	layer->opened = true;
-	return keep_commit(fs);
+	return 0;
+}
+
+int keep_opened(struct fs *fs)
+{
+	struct layer *layer = fs->layer;
+	int result = keep_commit(fs);
+
+	/* Only what the mount changes from here on makes another layer of it. */
+	LOCK_SCOPE(&layer->lock);
+	layer->counting = layer->kept;
+	return result;
+}
+
+int keep_backing(const char *path, char **ret_backing, char **ret_error)
+{
+	CLEANUP(home_close) struct home home = HOME_NONE;
+	void *backing = NULL;
+	char holder[32];
+	int result;
+
+	snprintf(holder, sizeof(holder), "process %d", (int)getpid());
+	result = home_open_shared(path, holder, &home, ret_error);
+	if (result == 0 && db_fact_get(home.db, FACT_PATH, &backing) < 0)
+		result = home_refuse(ret_error, -EUCLEAN, "layer '%s' does not say which BACKING it is of",
+				     path);
+	*ret_backing = backing;
+	return result;
 }
 
 void keep_closing(struct fs *fs)
@@ -249,6 +163,8 @@ void keep_closing(struct fs *fs)
 
 	if (!layer->opened || atomic_load(&layer->failed))
 		return;
+	/* That it is closed as it should be changes nothing that others could see. */
+	layer->counting = layer->counting && db_has_changes(layer->db);
 	db_fact_put(layer->db, FACT_CLEAN, "1", 1);
 	if (keep_commit(fs) < 0)
 		log_error("close layer '%s': the last commit failed", fs->options.layer);
@@ -259,7 +175,7 @@ bool keep_has_room(const struct fs *fs, uint64_t bytes)
 	struct statvfs info;
 	uint64_t left;
 
-	if (!fs->layer->kept || bytes == 0 || fstatvfs(fs->layer->directory, &info) < 0)
+	if (!fs->layer->kept || bytes == 0 || fstatvfs(fs->layer->home.directory, &info) < 0)
 		return true;
 	left = MIN(DATABASE_ROOM, (uint64_t)info.f_blocks * info.f_frsize / 16);
 	return (uint64_t)info.f_bavail * info.f_frsize >= bytes + left;
@@ -306,7 +222,7 @@ static void free_removals(struct layer *layer, struct layer_removal *removals, b
 
 static int sync_log(const struct layer *layer)
 {
-	CLEANUP(close_fd) int fd = openat(layer->directory, DATABASE_LOG, O_RDONLY | O_CLOEXEC);
+	CLEANUP(close_fd) int fd = openat(layer->home.directory, HOME_DATABASE_LOG, O_RDONLY | O_CLOEXEC);
 
 	/* There is none after all of it went into the database, which was synced then. */
 	if (fd < 0)
@@ -325,11 +241,48 @@ static int give_up(struct fs *fs)
 	return -EIO;
 }
 
+/* What lies over this layer must learn that it was changed. */
+static int count_generation(struct layer *layer)
+{
+	int result;
+
+	if (!layer->counting || !db_has_changes(layer->db))
+		return 0;
+	result = home_number_put(layer->db, FACT_GENERATION, layer->generation + 1);
+	layer->counting = result < 0;
+	layer->generation += result == 0;
+	return result;
+}
+
+int keep_settle_locked(struct fs *fs)
+{
+	struct layer *layer = fs->layer;
+	struct layer_removal *removals = layer->removals;
+	bool changed;
+	int result = atomic_load(&layer->failed) ? -EIO : count_generation(layer);
+
+	if (result == 0)
+		result = db_fact_put(layer->db, FACT_CLEAN, "1", 1);
+	if (result == 0)
+		result = db_commit(layer->db, &changed);
+	if (result == 0) {
+		layer->removals = NULL;
+		result = db_settle(layer->db);
+		free_removals(layer, removals, result == 0);
+	}
+	return db_is_lost(layer->db) ? give_up(fs) : result;
+}
+
+void keep_unsettle_locked(struct fs *fs)
+{
+	db_fact_put(fs->layer->db, FACT_CLEAN, "0", 1);
+}
+
 int keep_commit(struct fs *fs)
 {
 	struct layer *layer = fs->layer;
 	struct layer_removal *removals;
-	bool changed;
+	bool changed = false;
 	int result;
 
 	if (!layer->kept)
@@ -340,7 +293,9 @@ int keep_commit(struct fs *fs)
 	pthread_mutex_lock(&layer->lock);
 	removals = layer->removals;
 	layer->removals = NULL;
-	result = db_commit(layer->db, &changed);
+	result = count_generation(layer);
+	if (result == 0)
+		result = db_commit(layer->db, &changed);
 	if (db_is_lost(layer->db))
 		result = give_up(fs);
 	if (result < 0) {

@@ -6,7 +6,7 @@
  * Layers that outlive the daemon: a directory with the database (layer.db and its log), the page files
  * (pages/ID) and a lock file that says who holds it. What each call does of a layer in memory is said there.
  *
- * In the database a device of 0 stands for the one that BACKING's root is on, whose number may be another the
+ * In a database, also in memory, a device of 0 stands for the one that BACKING's root is on, whose number may be another the
  * next time.
  */
 
@@ -18,22 +18,34 @@ struct inode;
 struct node;
 
 /**
- * keep_open() - open the layer in a directory, which is made if it is not there, and hold it
+ * keep_open() - open the layer in a directory, which is made if it is not there, with what lies below it
  * @ret_error: one line for the user on failure; the caller frees it
  *
  * Return: 0, or
  *   -EBUSY     another daemon holds it
- *   -EXDEV     it belongs to another BACKING
+ *   -EXDEV     it belongs to another BACKING, or lies over other layers; see stack_open()
  *   -ENOTEMPTY the directory has other things in it
  *   -EINVAL    it lies in BACKING
  *   -EPROTO, -EUCLEAN as db_open(), or -errno of opening what is there
  */
 int keep_open(struct fs *fs, const char *path, char **ret_error);
 
+/** keep_opened() - the layer is complete: commit it. In memory: nothing. Return: as keep_commit(). */
+int keep_opened(struct fs *fs);
+/** keep_holder() - what is said of this process where it holds a layer to write it; malloc'ed or NULL */
+char *keep_holder(const struct fs *fs);
+
+/**
+ * keep_backing() - the BACKING that the layer in a directory was last mounted over; malloc'ed
+ *
+ * Return: 0, -ENOTDIR where there is no layer, or as keep_open().
+ */
+int keep_backing(const char *path, char **ret_backing, char **ret_error);
+
 /** keep_closing() - note that the layer was closed as it should be. In memory: nothing. */
 void keep_closing(struct fs *fs);
 
-/** keep_device() - a device as the database has it, or one of the database as it is now */
+/** keep_device() - a device as databases have it, or one of a database as it is now */
 uint64_t keep_device(const struct fs *fs, uint64_t dev);
 
 /**
@@ -60,6 +72,18 @@ void keep_remove_locked(struct fs *fs, uint64_t id);
  * Return: 0, -errno of the database or of fsync(2), or -EIO for ever once the database has lost changes.
  */
 int keep_commit(struct fs *fs);
+
+/**
+ * keep_settle_locked() - as keep_commit(), and leave nothing in the log: as if the layer were closed
+ *
+ * Locks:  commit_lock and layer->lock are held.
+ * Blocks: for the disk.
+ * Return: as keep_commit().
+ */
+int keep_settle_locked(struct fs *fs);
+
+/** keep_unsettle_locked() - the layer goes on being changed after all */
+void keep_unsettle_locked(struct fs *fs);
 
 /**
  * keep_sync() - fsync(2) of one inode: its pages, then its record, then everything else that is to be committed

@@ -13,15 +13,17 @@
 
 #include "fs.h"
 #include "inode_private.h"
+#include "layer/backing.h"
 #include "layer/keep.h"
+#include "layer/origin.h"
+#include "layer/stack.h"
 #include "util.h"
-
-#define ROOT_NODE 1
 
 int layer_open(struct fs *fs, char **ret_error)
 {
 	struct layer *layer = calloc(1, sizeof(*layer));
 	pthread_mutexattr_t recursive;
+	pthread_rwlockattr_t fair;
 	struct statx covered;
 	struct node *root;
 	int result;
@@ -33,10 +35,17 @@ int layer_open(struct fs *fs, char **ret_error)
 	pthread_mutex_init(&layer->lock, &recursive);
 	pthread_mutexattr_destroy(&recursive);
 	pthread_mutex_init(&layer->place_lock, NULL);
+	pthread_mutex_init(&layer->maintain_lock, NULL);
+	pthread_rwlockattr_init(&fair);
+	pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&layer->serving, &fair);
+	pthread_rwlockattr_destroy(&fair);
 	pthread_mutex_init(&layer->commit_lock, NULL);
-	layer->store.directory = layer->directory = layer->lock_fd = -1;
+	layer->store.directory = -1;
+	layer->home = HOME_NONE;
+	layer->writable = backing_open_writable(fs->options.backing);
 	layer->max = fs->options.layer_max;
-	layer->next_id = ROOT_NODE;
+	layer->next_id = LAYER_ROOT + 1;
 	fs->layer = layer;
 	if (statx(fs->covered_fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &covered) == 0)
 		layer->covered = identity_of_statx(&covered);
@@ -46,6 +55,8 @@ int layer_open(struct fs *fs, char **ret_error)
 		result = db_open(NULL, &layer->db);
 		if (result == 0)
 			result = store_open_memory(&layer->store);
+		if (result == 0)
+			result = stack_open(fs, NULL, ret_error);
 	}
 	if (result == 0)
 		result = layer_node(fs, fs->root, &root);
@@ -53,7 +64,7 @@ int layer_open(struct fs *fs, char **ret_error)
 		LOCK_SCOPE(&layer->lock);
 		result = layer_record_locked(fs, fs->root, root);
 	}
-	return result;
+	return result < 0 ? result : keep_opened(fs);
 }
 
 void layer_close(struct fs *fs)
@@ -66,9 +77,12 @@ void layer_close(struct fs *fs)
 	fs->layer = NULL;
 	db_close(layer->db);
 	store_close(&layer->store);
-	close_fd(&layer->directory);
-	close_fd(&layer->lock_fd);
+	home_close(&layer->home);
+	stack_close(layer);
+	close_fd(&layer->writable);
 	pthread_mutex_destroy(&layer->commit_lock);
+	pthread_mutex_destroy(&layer->maintain_lock);
+	pthread_rwlock_destroy(&layer->serving);
 	pthread_mutex_destroy(&layer->place_lock);
 	pthread_mutex_destroy(&layer->lock);
 	free(layer);
@@ -112,69 +126,6 @@ struct node *layer_peek(struct inode *inode)
 	return atomic_load_explicit(&inode->node, memory_order_acquire);
 }
 
-static struct node *node_new(bool has_origin)
-{
-	struct node *node = calloc(1, sizeof(*node));
-	pthread_rwlockattr_t fair;
-
-	if (node == NULL)
-		return NULL;
-	node->has_origin = has_origin;
-	pthread_rwlockattr_init(&fair);
-	pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(&node->lock, &fair);
-	pthread_rwlockattr_destroy(&fair);
-	return node;
-}
-
-static void node_free(struct node *node)
-{
-	pages_fini(&node->pages);
-	pthread_rwlock_destroy(&node->lock);
-	free(node->target);
-	free(node->name);
-	free(node);
-}
-
-/* Takes the row's target over. */
-static int node_of_row(struct node_row *row, struct node **ret_node)
-{
-	struct node *node = node_new(row->has_origin);
-	int result;
-
-	if (node == NULL)
-		return -ENOMEM;
-	atomic_init(&node->id, row->id);
-	atomic_init(&node->own, row->own);
-	node->stx = row->stx;
-	node->pages.clean = row->clean;
-	node->capability = row->own & OWN_CONTENT;
-	result = pages_unpack(row->data, row->data_size, &node->pages.data);
-	if (result == 0)
-		result = pages_unpack(row->zero, row->zero_size, &node->pages.zero);
-	if (result < 0) {
-		node_free(node);
-		return -EIO;
-	}
-	node->target = row->target;
-	row->target = NULL;
-	*ret_node = node;
-	return 0;
-}
-
-static int find_row_locked(struct fs *fs, const struct inode *inode, struct node_row *ret_row)
-{
-	struct identity_key key = inode->key;
-	struct layer *layer = fs->layer;
-
-	if (inode->key.dev == layer_dev())
-		return db_node_load(layer->db, inode->key.ino, ret_row);
-	if (atomic_load(&layer->origins) == 0)
-		return -ENOENT;
-	key.dev = keep_device(fs, key.dev);
-	return db_node_by_origin(layer->db, &key, ret_row);
-}
-
 int layer_node(struct fs *fs, struct inode *inode, struct node **ret_node)
 {
 	struct node_row row = {0};
@@ -188,12 +139,10 @@ int layer_node(struct fs *fs, struct inode *inode, struct node **ret_node)
 	LOCK_SCOPE(&fs->layer->lock);
 	node = layer_peek(inode);
 	if (node == NULL) {
-		result = find_row_locked(fs, inode, &row);
+		result = stack_node_locked(fs, &inode->key, &row, &node);
 		if (result == -ENOENT && inode->key.dev == layer_dev())
 			return -ESTALE;
-		if (result == 0) {
-			result = node_of_row(&row, &node);
-		} else if (result == -ENOENT) {
+		if (result == -ENOENT) {
 			node = node_new(true);
 			result = node == NULL ? -ENOMEM : 0;
 		}
@@ -213,21 +162,23 @@ void layer_forget(struct fs *fs, struct inode *inode)
 
 	if (node == NULL)
 		return;
-	fd_slot_close(&fs->fds, &node->slot);
 	id = atomic_load(&node->id);
 	/* Nobody can come to it any more. */
 	if (fs->layer != NULL && id != 0 && (atomic_load(&node->own) & OWN_ATTRIBUTES) &&
 	    node->stx.stx_nlink == 0) {
-		layer_discharge(fs->layer, pages_data(&node->pages));
 		LOCK_SCOPE(&fs->layer->lock);
-		keep_remove_locked(fs, id);
-		db_node_delete(fs->layer->db, id);
-		atomic_fetch_sub(&fs->layer->origins, node->has_origin);
+		/* The layer may have become a base meanwhile, and this one be empty. */
+		if (db_node_exists(fs->layer->db, id) == 0) {
+			layer_discharge(fs->layer, pages_data(&node->pages));
+			keep_remove_locked(fs, id);
+			db_node_delete(fs->layer->db, id);
+			atomic_fetch_sub(&fs->layer->origins, node->has_origin);
+		}
 	}
 	/* As everything ends the inodes go in no order: the parent may be gone, and nobody counts any more. */
 	if (fs->layer != NULL && node->parent != NULL)
 		inode_unref(fs, node->parent);
-	node_free(node);
+	node_free(fs, node);
 }
 
 static void fill_row(const struct node *node, struct node_row *ret_row)
@@ -238,6 +189,7 @@ static void fill_row(const struct node *node, struct node_row *ret_row)
 		.stx = node->stx,
 		.clean = node->pages.clean,
 		.target = node->target,
+		.before = node->before,
 	};
 }
 
@@ -319,32 +271,66 @@ static int pin_name_locked(struct fs *fs, struct inode *inode, struct node *node
 	return result;
 }
 
+/* The new record of a node, as complete as those below it. */
+static int fill_record(struct fs *fs, struct inode *inode, struct node *node, struct node_row *row)
+{
+	int result;
+
+	if (node->lower == NULL) {
+		result = layer_backing_statx(fs, inode, &row->stx);
+		row->before = origin_state(&row->stx);
+		return result;
+	}
+	result = layer_statx(fs, inode, &row->stx);
+	pthread_rwlock_rdlock(&node->lock);
+	row->own = atomic_load(&node->own);
+	row->clean = node->pages.clean;
+	row->before = node->before;
+	row->target = node->target;
+	pthread_rwlock_unlock(&node->lock);
+	return result;
+}
+
+static int insert_record(struct fs *fs, struct node *node, const struct node_row *row)
+{
+	int result = db_node_insert(fs->layer->db, row);
+
+	if (result == 0 && (result = stack_copy_xattrs_locked(fs, node, row->id)) < 0)
+		db_node_delete(fs->layer->db, row->id);
+	return result;
+}
+
 int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node)
 {
 	struct layer *layer = fs->layer;
-	struct node_row row = {.has_origin = true, .origin = inode->key, .handle = inode->handle};
+	struct node_row row = {.has_origin = node->has_origin};
 	int result;
 
 	if (atomic_load(&node->id) != 0)
 		return 0;
-	row.origin.dev = keep_device(fs, inode->key.dev);
+	if (row.has_origin) {
+		row.origin = inode->key;
+		row.origin.dev = keep_device(fs, inode->key.dev);
+		row.handle = inode->handle;
+	}
 	/* Nothing would lead back to it: what is mounted there the next time, and as what, nobody knows. */
 	if (layer->kept && row.origin.dev != 0)
 		return -EROFS;
-	result = layer_backing_statx(fs, inode, &row.stx);
+	result = fill_record(fs, inode, node, &row);
 	if (result < 0)
 		return result;
-	row.id = layer->next_id++;
-	row.path = backing_path(fs, inode);
-	result = db_node_insert(layer->db, &row);
+	row.id = inode == fs->root ? LAYER_ROOT : row.has_origin ? layer->next_id++ : inode->key.ino;
+	row.path = row.has_origin ? backing_path(fs, inode) : NULL;
+	result = insert_record(fs, node, &row);
 	free(row.path);
 	if (result < 0)
 		return result;
 	pthread_rwlock_wrlock(&node->lock);
 	node->stx = row.stx;
+	node->before = row.before;
 	pthread_rwlock_unlock(&node->lock);
 	atomic_store(&node->id, row.id);
-	atomic_fetch_add(&layer->origins, 1);
+	atomic_fetch_add(&layer->origins, row.has_origin);
 	return pin_name_locked(fs, inode, node);
 }
 
@@ -380,7 +366,7 @@ static struct inode *inode_of_row(struct fs *fs, struct node_row *row, struct no
 	struct statx stx = {
 		.stx_dev_major = LAYER_DEV_MAJOR,
 		.stx_dev_minor = LAYER_DEV_MINOR,
-		.stx_ino = row->id,
+		.stx_ino = row->id, /* the same in all layers */
 		.stx_mode = row->stx.stx_mode,
 	};
 	struct inode *fresh;
@@ -405,7 +391,7 @@ static struct inode *inode_of_row(struct fs *fs, struct node_row *row, struct no
 int layer_inode_locked(struct fs *fs, const struct db_entry *entry, struct inode **ret_inode)
 {
 	struct identity_key key = {.dev = layer_dev(), .ino = entry->node};
-	struct node_row row;
+	struct node_row row = {0};
 	struct node *node;
 	int result;
 
@@ -415,22 +401,20 @@ int layer_inode_locked(struct fs *fs, const struct db_entry *entry, struct inode
 	}
 	if (inode_count_lookup(fs, &key, ret_inode))
 		return 0;
-	result = db_node_load(fs->layer->db, entry->node, &row);
+	result = stack_node_locked(fs, &key, &row, &node);
 	if (result < 0)
 		return result == -ENOENT ? -EIO : result;
 	row.origin.dev = keep_device(fs, row.origin.dev);
 	if (row.has_origin && row.handle == NULL) {
+		node_free(fs, node);
 		result = inode_by_path(fs, &row, ret_inode);
 		db_row_fini(&row);
 		return result;
 	}
-	result = node_of_row(&row, &node);
-	if (result == 0) {
-		*ret_inode = inode_of_row(fs, &row, node);
-		if (*ret_inode == NULL) {
-			node_free(node);
-			result = -ENOMEM;
-		}
+	*ret_inode = inode_of_row(fs, &row, node);
+	if (*ret_inode == NULL) {
+		node_free(fs, node);
+		result = -ENOMEM;
 	}
 	db_row_fini(&row);
 	return result;

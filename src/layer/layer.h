@@ -20,6 +20,8 @@
  * which page is whose is said by two compressed sets (pages.h). In memory, beside the database, every inode
  * that the kernel knows has a struct node, so that reading, writing and asking attributes need no query.
  *
+ * Below a layer there may be others, only read (stack.h).
+ *
  * A kept layer (keep.h) is the same with the database and the page files in a directory. A record never names a
  * page that is not on the disk: what writing changes of a node goes into its record only when its page file has
  * been synced, and what is no data any more is given back only when the record that says so is on the disk.
@@ -39,12 +41,16 @@
 #include "fds.h"
 #include "inode.h"
 #include "layer/db.h"
+#include "layer/home.h"
 #include "layer/pages.h"
 #include "layer/store.h"
 
 /* The device of objects that were made on the mount, as statx(2) has it: no driver's. */
 #define LAYER_DEV_MAJOR 0xfffu
 #define LAYER_DEV_MINOR 0xfffffu
+
+/* The record of the root: the first of every layer. */
+#define LAYER_ROOT UINT64_C(1)
 
 /* What of a node is the layer's and no longer BACKING's. */
 enum node_own {
@@ -56,36 +62,54 @@ enum node_own {
 };
 
 struct node {
-	_Atomic uint64_t id;  /* 0: there is no record of it; written under layer->lock */
-	_Atomic uint32_t own; /* enum node_own; bits are only ever added, under layer->lock */
-	bool has_origin;      /* it stands for an object of BACKING; constant */
-	char *target;	      /* of a symbolic link made on the mount; constant */
+	/* Of these, committing and discarding take away while nobody is served; see serve.h. */
+	_Atomic uint64_t id;	  /* 0: the layer has no record of it; written under layer->lock */
+	_Atomic uint32_t own;	  /* enum node_own; bits are only ever added, under layer->lock */
+	bool has_origin;	  /* it stands for an object of BACKING; constant while being served */
+	_Atomic uint64_t version; /* grows with each change of content and attributes; written under lock */
+	char *target;		  /* of a symbolic link made on the mount; constant */
+	struct lower *lower;	  /* what the bases have of it, topmost first; constant while being served */
 	pthread_rwlock_t lock;
-	struct statx stx;   /* protected by lock; as far as it is own, else what BACKING last was */
-	struct pages pages; /* protected by lock; of a file with OWN_CONTENT */
-	bool capability;    /* protected by lock; it may have security.capability, which a write takes away */
-	bool unsaved;	    /* protected by lock; content differs from the record's */
-	bool loose;	    /* protected by lock; its page file may have pages that are no data */
+	struct statx stx;	    /* protected by lock; as far as it is own, else what BACKING last was */
+	struct pages pages;	    /* protected by lock; of a file with OWN_CONTENT */
+	struct origin_state before; /* protected by lock; as in struct node_row */
+	bool capability;   /* protected by lock; it may have security.capability, which a write takes away */
+	bool unsaved;	   /* protected by lock; content differs from the record's */
+	bool loose;	   /* protected by lock; its page file may have pages that are no data */
+	_Atomic bool told; /* that BACKING's object changed under the layer's copies */
 	struct inode *parent; /* protected by layer->place_lock; where it was last found; holds a reference */
 	char *name;	      /* protected by layer->place_lock; there */
 	struct fd_slot slot;  /* the page file's */
 };
 
+/* How far a commit is. */
+struct layer_progress {
+	_Atomic bool running;
+	_Atomic uint64_t done, all; /* bytes */
+};
+
 struct layer {
-	pthread_mutex_t lock;	/* recursive */
-	struct layer_db *db;	/* protected by lock */
-	uint64_t next_id;	/* protected by lock */
-	_Atomic size_t origins; /* nodes with a record that stand for objects of BACKING */
+	pthread_rwlock_t serving; /* see serve.h */
+	pthread_mutex_t lock;	  /* recursive */
+	struct layer_db *db;	  /* protected by lock */
+	uint64_t next_id;	  /* protected by lock */
+	_Atomic size_t origins;	  /* nodes with a record that stand for objects of BACKING */
 	pthread_mutex_t place_lock;
 	struct store store;
+	struct base **bases; /* below this one, topmost first; constant while being served */
+	size_t base_count;
 	struct identity_key covered; /* what the mount covers; constant */
 	uint64_t max;		     /* bytes of pages; 0: no limit; constant */
 	_Atomic uint64_t page_count; /* data pages of all nodes */
 	/* kept layers */
-	bool kept;			/* constant */
-	bool opened;			/* a kept one, to its end; constant */
-	int directory;			/* constant; -1 in memory */
-	int lock_fd;			/* constant; locked, and says by whom */
+	bool kept;	     /* constant */
+	bool opened;	     /* a kept one, to its end; constant */
+	struct home home;    /* its directory, without the database; HOME_NONE in memory; as bases */
+	uint64_t generation; /* protected by lock; as the database has it */
+	bool counting;	     /* protected by lock; the next change is of a new generation */
+	int writable;	     /* constant; BACKING's root, through which a commit writes; -1: none */
+	pthread_mutex_t maintain_lock; /* held while the layer is committed or discarded from */
+	struct layer_progress progress;
 	pthread_mutex_t commit_lock;	/* taken before lock; held until what is committed is on the disk */
 	_Atomic bool failed;		/* the database has lost changes: nothing more is committed */
 	struct layer_removal *removals; /* protected by lock; page files that go once the record says so */

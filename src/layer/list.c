@@ -10,19 +10,22 @@
 #include "layer/keep.h"
 #include "layer/layer.h"
 #include "layer/names.h"
+#include "layer/stack.h"
 #include "util.h"
 
 #define DIRENTS_SIZE ((size_t)64 << 10)
 
 struct known_name {
 	char *name;
+	unsigned level; /* 0: of the topmost layer */
 	struct db_entry entry;
 };
 
-/* The layer's entries of a directory, sorted by name. */
+/* The layers' entries of a directory, sorted by name, once they are settled. */
 struct known {
 	struct known_name *names;
 	size_t count, size;
+	unsigned level; /* of what is added now */
 };
 
 static void known_fini(struct known *known)
@@ -44,8 +47,34 @@ static int known_add(void *context, const char *name, const struct db_entry *ent
 			return -ENOMEM;
 		known->names = names;
 	}
-	known->names[known->count] = (struct known_name){strdup(name), *entry};
+	known->names[known->count] = (struct known_name){strdup(name), known->level, *entry};
 	return known->names[known->count++].name == NULL ? -ENOMEM : 0;
+}
+
+static int compare_names(const void *one, const void *other)
+{
+	const struct known_name *a = one, *b = other;
+	int order = strcmp(a->name, b->name);
+
+	return order != 0 ? order : a->level < b->level ? -1 : a->level > b->level;
+}
+
+/* Of each name what the topmost layer says. */
+static void known_settle(struct known *known)
+{
+	size_t kept = 0;
+
+	/* Each layer's come sorted. */
+	if (known->level == 0)
+		return;
+	qsort(known->names, known->count, sizeof(known->names[0]), compare_names);
+	for (size_t i = 0; i < known->count; i++) {
+		if (kept > 0 && strcmp(known->names[kept - 1].name, known->names[i].name) == 0)
+			free(known->names[i].name);
+		else
+			known->names[kept++] = known->names[i];
+	}
+	known->count = kept;
 }
 
 static int compare(const void *name, const void *known)
@@ -102,22 +131,37 @@ static uint64_t number_of(const struct fs *fs, const struct db_entry *entry)
 	return inode_number(fs, makedev(LAYER_DEV_MAJOR, LAYER_DEV_MINOR), entry->node);
 }
 
+static int list_layers(struct fs *fs, const struct node *directory, struct known *known)
+{
+	uint64_t id;
+	int result = 0;
+
+	LOCK_SCOPE(&fs->layer->lock);
+	id = atomic_load(&directory->id);
+	if (id != 0)
+		result = db_entries(fs->layer->db, id, known_add, known);
+	for (const struct lower *lower = directory->lower; lower != NULL && result == 0;
+	     lower = lower->next) {
+		known->level++;
+		result = db_entries(lower->base->home.db, lower->id, known_add, known);
+	}
+	if (known->count > 0)
+		known_settle(known);
+	return result;
+}
+
 int layer_list(struct fs *fs, struct inode *directory, layer_list_call *call, void *context)
 {
 	CLEANUP(known_fini) struct known known = {0};
 	struct node *node;
-	uint64_t id;
 	int result = layer_node(fs, directory, &node);
 
 	if (result < 0)
 		return result;
 	if (atomic_load(&directory->covered))
 		return 0;
-	id = atomic_load(&node->id);
-	if (id != 0) {
-		LOCK_SCOPE(&fs->layer->lock);
-		result = db_entries(fs->layer->db, id, known_add, &known);
-	}
+	if (atomic_load(&node->id) != 0 || node->lower != NULL)
+		result = list_layers(fs, node, &known);
 	if (result == 0 && node->has_origin)
 		result = list_backing(fs, directory, &known, call, context);
 	for (size_t i = 0; i < known.count && result == 0; i++) {

@@ -11,19 +11,20 @@
 #include "fs.h"
 #include "layer/acl.h"
 #include "layer/layer.h"
+#include "layer/origin.h"
+#include "layer/stack.h"
 #include "layer/xattrs.h"
 #include "util.h"
 
-/* Does the BACKING directory that this one stands for have the name? */
-static bool backing_has(struct fs *fs, struct inode *directory, const char *name)
+/* Is there something under the name in the layers below, or in the BACKING directory that this one stands for? */
+static bool below_has(struct fs *fs, struct inode *directory, const char *name)
 {
-	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct db_entry entry;
 	struct statx stx;
 
-	return layer_peek(directory)->has_origin && !atomic_load(&directory->covered) &&
-	       inode_fd(fs, directory, FD_PATH, &use) == 0 &&
-	       statx(use.fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE,
-		     &stx) == 0;
+	if (stack_below_locked(layer_peek(directory), name, &entry) == 0)
+		return entry.node != DB_WHITEOUT;
+	return origin_statx_name(fs, directory, name, &stx) == 0;
 }
 
 static bool is_covered(const struct fs *fs, const struct inode *inode)
@@ -55,13 +56,12 @@ static int lookup_backing(struct fs *fs, struct inode *directory, const char *na
 static int lookup_entry(struct fs *fs, struct node *directory, const char *name, struct inode **ret_inode)
 {
 	struct db_entry entry;
-	uint64_t id = atomic_load(&directory->id);
 	int result;
 
-	if (id == 0)
+	if (atomic_load(&directory->id) == 0 && directory->lower == NULL)
 		return -ENOENT;
 	LOCK_SCOPE(&fs->layer->lock);
-	result = db_entry_get(fs->layer->db, id, name, &entry);
+	result = stack_entry_locked(fs, directory, name, &entry);
 	if (result < 0)
 		return result;
 	*ret_inode = NULL;
@@ -99,10 +99,10 @@ static int check_free(struct fs *fs, struct inode *directory, const char *name)
 
 	if (strlen(name) > NAME_MAX)
 		return -ENAMETOOLONG;
-	result = db_entry_get(fs->layer->db, atomic_load(&layer_peek(directory)->id), name, &entry);
+	result = stack_entry_locked(fs, layer_peek(directory), name, &entry);
 	if (result == 0)
 		return entry.node == DB_WHITEOUT ? 0 : -EEXIST;
-	return result != -ENOENT ? result : backing_has(fs, directory, name) ? -EEXIST : 0;
+	return result != -ENOENT ? result : below_has(fs, directory, name) ? -EEXIST : 0;
 }
 
 /* Takes a directory into a change that may make names in it. */
@@ -125,9 +125,15 @@ static int put_name(struct fs *fs, struct tx_node *directory, const char *name, 
 static int drop_name(struct fs *fs, struct tx_node *directory, const char *name)
 {
 	uint64_t id = atomic_load(&directory->node->id);
+	struct statx removed;
 
-	if (backing_has(fs, directory->inode, name))
+	struct db_entry entry;
+	int result = stack_below_locked(layer_peek(directory->inode), name, &entry);
+
+	if (result == 0 && entry.node != DB_WHITEOUT)
 		return db_entry_put(fs->layer->db, id, name, DB_WHITEOUT);
+	if (result == -ENOENT && origin_statx_name(fs, directory->inode, name, &removed) == 0)
+		return db_whiteout_put(fs->layer->db, id, name, &removed);
 	return db_entry_delete(fs->layer->db, id, name);
 }
 

@@ -8,6 +8,9 @@
 
 #include "fs.h"
 #include "layer/layer.h"
+#include "layer/origin.h"
+#include "layer/serve.h"
+#include "layer/stack.h"
 #include "util.h"
 
 int layer_backing_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
@@ -92,7 +95,8 @@ static uint64_t blocks_of(const struct node *node, uint64_t backing_blocks)
 {
 	uint64_t clean = pages_clean(&node->pages) * (LAYER_PAGE / 512);
 
-	return pages_data(&node->pages) * (LAYER_PAGE / 512) + MIN(clean, backing_blocks);
+	return pages_data(&node->pages) * (LAYER_PAGE / 512) +
+	       MIN(clean, lower_blocks(node->lower, backing_blocks));
 }
 
 static void take_attributes(const struct statx *from, struct statx *to)
@@ -107,6 +111,7 @@ static void take_attributes(const struct statx *from, struct statx *to)
 
 int layer_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
 {
+	LAYER_SERVE_SCOPE(fs);
 	struct node *node;
 	uint32_t own;
 	int result = layer_node(fs, inode, &node);
@@ -116,8 +121,9 @@ int layer_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
 	if (node->has_origin) {
 		result = layer_backing_statx(fs, inode, ret_stx);
 		/* Gone behind the mount's back: what is known of it stays. */
-		if (result < 0 && atomic_load(&node->id) == 0)
+		if (result < 0 && atomic_load(&node->id) == 0 && node->lower == NULL)
 			return result;
+		origin_watch(fs, inode, node, result, ret_stx);
 	}
 	own = atomic_load_explicit(&node->own, memory_order_acquire);
 	if (own == 0 && result == 0)
@@ -165,9 +171,13 @@ int layer_page_file(struct fs *fs, struct inode *inode, struct node *node, bool 
 int layer_open_pages(struct fs *fs, struct inode *inode)
 {
 	const struct node *node = layer_peek(inode);
-	int fd = node == NULL || node->has_origin
-			 ? -ESTALE
-			 : store_file(&fs->layer->store, atomic_load(&node->id), false);
+	uint64_t id = node == NULL ? 0 : atomic_load(&node->id);
+	int fd;
 
+	if (node == NULL || node->has_origin)
+		return -ESTALE;
+	fd = id != 0 ? store_file(&fs->layer->store, id, false) : -ENOENT;
+	for (struct lower *lower = node->lower; lower != NULL && fd == -ENOENT; lower = lower->next)
+		fd = store_file(&lower->base->store, lower->id, false);
 	return fd == -ENOENT ? -ESTALE : fd;
 }

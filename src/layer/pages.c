@@ -16,6 +16,22 @@ void pages_fini(struct pages *pages)
 	pages->data = pages->zero = NULL;
 }
 
+int pages_copy(const struct pages *pages, struct pages *ret_copy)
+{
+	struct pages copy = {.clean = pages->clean};
+
+	if (pages->data != NULL)
+		copy.data = roaring_bitmap_copy(pages->data);
+	if (pages->zero != NULL)
+		copy.zero = roaring_bitmap_copy(pages->zero);
+	if ((copy.data == NULL) != (pages->data == NULL) || (copy.zero == NULL) != (pages->zero == NULL)) {
+		pages_fini(&copy);
+		return -ENOMEM;
+	}
+	*ret_copy = copy;
+	return 0;
+}
+
 static uint64_t pages_of(uint64_t bytes)
 {
 	return (bytes + LAYER_PAGE - 1) / LAYER_PAGE;

@@ -31,6 +31,9 @@ enum page_kind { PAGES_CLEAN, PAGES_DATA, PAGES_ZERO };
 /** pages_fini() - free the sets; everything is clean up to @pages->clean again */
 void pages_fini(struct pages *pages);
 
+/** pages_copy() - the same sets once more. Return: 0 or -ENOMEM. */
+int pages_copy(const struct pages *pages, struct pages *ret_copy);
+
 /**
  * pages_run() - how far bytes from @offset on are of one kind
  * @offset: in bytes, below LAYER_FILE_MAX

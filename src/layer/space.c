@@ -7,6 +7,7 @@
 
 #include "fs.h"
 #include "layer/content_private.h"
+#include "layer/stack.h"
 #include "util.h"
 
 /* Zeros in [offset, end), which lies in one page. */
@@ -179,6 +180,30 @@ static off_t seek_clean(struct access *access, uint64_t at, uint64_t end, int wh
 	return MIN(found, (off_t)end);
 }
 
+/* The same through the bases, from this one down. */
+static off_t seek_lower(struct access *access, struct lower *lower, uint64_t at, uint64_t end, int whence)
+{
+	uint64_t next;
+
+	lower = lower_content(lower);
+	if (lower == NULL)
+		return seek_clean(access, at, end, whence);
+	for (; at < end; at = next) {
+		enum page_kind kind;
+		off_t found;
+
+		next = pages_run(&lower->pages, at, end, &kind);
+		if (kind == (whence == SEEK_DATA ? PAGES_DATA : PAGES_ZERO))
+			return (off_t)at;
+		if (kind != PAGES_CLEAN)
+			continue;
+		found = seek_lower(access, lower->next, at, next, whence);
+		if (found != (off_t)next)
+			return found;
+	}
+	return (off_t)end;
+}
+
 off_t content_seek(struct fs *fs, struct inode *inode, struct node *node, uint64_t offset, int whence)
 {
 	CLEANUP(access_end)
@@ -196,7 +221,7 @@ off_t content_seek(struct fs *fs, struct inode *inode, struct node *node, uint64
 			found = (off_t)at;
 		if (kind != PAGES_CLEAN)
 			continue;
-		found = seek_clean(&access, at, next, whence);
+		found = seek_lower(&access, node->lower, at, next, whence);
 		if (found == (off_t)next)
 			found = -1;
 		else if (found < 0)

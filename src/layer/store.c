@@ -166,7 +166,7 @@ int store_file(struct store *store, uint64_t id, bool create)
 	if (store->directory < 0)
 		return memory_file(store, id, create);
 	snprintf(name, sizeof(name), "%llx", (unsigned long long)id);
-	fd = openat(store->directory, name, O_RDWR | O_CLOEXEC);
+	fd = openat(store->directory, name, (store->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT && create) {
 		fd = openat(store->directory, name, O_RDWR | O_CLOEXEC | O_CREAT, 0600);
 		atomic_store(&store->made, true);

@@ -18,6 +18,7 @@ struct store_file;
 
 struct store {
 	int directory;	   /* of the page files; -1: memory files */
+	bool read_only;	   /* files are opened for reading only; constant */
 	_Atomic bool made; /* files were made since the last store_sync_names() */
 	pthread_mutex_t lock;
 	struct store_file **buckets; /* protected by lock; memory files by id */

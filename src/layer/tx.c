@@ -71,6 +71,7 @@ static void apply(struct tx_node *taken)
 	if (taken->set & OWN_MTIME)
 		stx->stx_mtime = taken->stx.stx_mtime;
 	atomic_fetch_or(&taken->node->own, taken->set);
+	atomic_fetch_add(&taken->node->version, 1);
 }
 
 static int write_node(struct tx *tx, struct tx_node *taken)

@@ -9,6 +9,7 @@
 #include "fs.h"
 #include "layer/acl.h"
 #include "layer/layer.h"
+#include "layer/stack.h"
 #include "util.h"
 
 #define CAPABILITY "security.capability"
@@ -87,14 +88,17 @@ static bool owns_xattrs(const struct node *node)
 ssize_t layer_xattr_get(struct fs *fs, struct inode *inode, const char *name, void **ret_value)
 {
 	CLEANUP(link_end) struct backing_link link = {.use = FD_USE_NONE};
+	struct layer_db *db;
 	struct node *node;
+	uint64_t id;
 	int result = layer_node(fs, inode, &node);
 
 	if (result < 0)
 		return result;
 	if (owns_xattrs(node)) {
 		LOCK_SCOPE(&fs->layer->lock);
-		return db_xattr_get(fs->layer->db, atomic_load(&node->id), name, ret_value);
+		stack_xattrs_locked(fs, node, &db, &id);
+		return db_xattr_get(db, id, name, ret_value);
 	}
 	result = link_to(fs, inode, &link);
 	if (result < 0)
@@ -125,7 +129,9 @@ ssize_t layer_xattr_list(struct fs *fs, struct inode *inode, char **ret_list)
 {
 	CLEANUP(link_end) struct backing_link link = {.use = FD_USE_NONE};
 	struct name_list list = {0};
+	struct layer_db *db;
 	struct node *node;
+	uint64_t id;
 	int result = layer_node(fs, inode, &node);
 
 	*ret_list = NULL;
@@ -138,7 +144,8 @@ ssize_t layer_xattr_list(struct fs *fs, struct inode *inode, char **ret_list)
 		return backing_list(link.path, ret_list);
 	}
 	LOCK_SCOPE(&fs->layer->lock);
-	result = db_xattrs(fs->layer->db, atomic_load(&node->id), name_add, &list);
+	stack_xattrs_locked(fs, node, &db, &id);
+	result = db_xattrs(db, id, name_add, &list);
 	if (result < 0) {
 		free(list.names);
 		return result;

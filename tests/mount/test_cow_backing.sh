@@ -6,6 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 start_mount mode=cow,attr_timeout=0,entry_timeout=0
+expect_stderr "was (changed|removed) in BACKING since the layer has pages of it"
 
 check 'what is not changed follows BACKING, in names, attributes, bytes and unchanged pages' py <<'PY'
 write_file(BACKING + "/follow", b"a" * 20000)

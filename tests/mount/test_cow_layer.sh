@@ -198,7 +198,7 @@ check 'a layer of another BACKING, of another format, or none at all is refused 
 	refused "$BACKING" "$WORK/none/at/all" "cannot make layer"
 	cp -r "$LAYER" "$WORK/later"
 	sqlite3 "$WORK/later/layer.db" "PRAGMA user_version=7"
-	refused "$BACKING" "$WORK/later" "has format 7, and this program knows format 1"
+	refused "$BACKING" "$WORK/later" "has format 7, and this program knows format 2"
 	mkdir "$WORK/damaged"
 	head -c 5000 /dev/urandom >"$WORK/damaged/layer.db"
 	refused "$BACKING" "$WORK/damaged" "not a layer.s database, or is damaged"

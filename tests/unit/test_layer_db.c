@@ -61,6 +61,10 @@ START_TEST(a_record_comes_back_as_it_was)
 	row.target = (char *)"";
 	row.data = (void *)"\0\1\2";
 	row.data_size = 3;
+	row.page_count = 17;
+	row.before = (struct origin_state){.known = true, .size = 6};
+	row.before.mtime = (struct statx_timestamp){.tv_sec = -1, .tv_nsec = 7};
+	row.before.ctime = (struct statx_timestamp){.tv_sec = 8, .tv_nsec = 9};
 	ck_assert_int_eq(db_node_insert(db, &row), 0);
 	ck_assert_int_eq(db_node_by_origin(db, &row.origin, &got), 0);
 	ck_assert_uint_eq(got.id, 9);
@@ -90,8 +94,56 @@ START_TEST(a_record_comes_back_as_it_was)
 	ck_assert_uint_eq(got.data_size, 3);
 	ck_assert_mem_eq(got.data, "\0\1\2", 3);
 	ck_assert_ptr_null(got.zero);
+	ck_assert_uint_eq(got.page_count, 17);
+	ck_assert(got.before.known);
+	ck_assert_uint_eq(got.before.size, 6);
+	expect_time(got.before.mtime, -1, 7);
+	expect_time(got.before.ctime, 8, 9);
 	db_row_fini(&got);
 	free(handle);
+}
+END_TEST
+
+/* Whoever goes through all entries and nodes comes by each of them once, in order. */
+START_TEST(entries_and_nodes_are_gone_through_in_order)
+{
+	struct statx removed = {.stx_mask = STATX_BTIME, .stx_ino = 5, .stx_size = 77};
+	struct node_row row = row_of(2), got;
+	struct db_named named;
+
+	removed.stx_mtime = (struct statx_timestamp){.tv_sec = -3, .tv_nsec = 4};
+	removed.stx_btime = (struct statx_timestamp){.tv_sec = 1, .tv_nsec = 1};
+	ck_assert_int_eq(db_node_insert(db, &row), 0);
+	row.id = 7;
+	ck_assert_int_eq(db_node_insert(db, &row), 0);
+	ck_assert_int_eq(db_entry_put(db, 2, "\xff", 7), 0);
+	ck_assert_int_eq(db_entry_put(db, 1, "b", 7), 0);
+	ck_assert_int_eq(db_whiteout_put(db, 2, "a", &removed), 0);
+	ck_assert_int_eq(db_entry_next(db, 0, "", &named), 0);
+	ck_assert_uint_eq(named.parent, 1);
+	ck_assert_str_eq(named.name, "b");
+	ck_assert_uint_eq(named.entry.node, 7);
+	ck_assert(!named.removed.known);
+	db_named_fini(&named);
+	ck_assert_int_eq(db_entry_next(db, 1, "b", &named), 0);
+	ck_assert_str_eq(named.name, "a");
+	ck_assert_uint_eq(named.entry.node, DB_WHITEOUT);
+	ck_assert(named.removed.known);
+	ck_assert_uint_eq(named.removed_key.ino, 5);
+	ck_assert_int_eq(named.removed_key.birth_ns, 1000000001);
+	ck_assert_uint_eq(named.removed.size, 77);
+	expect_time(named.removed.mtime, -3, 4);
+	db_named_fini(&named);
+	ck_assert_int_eq(db_entry_next(db, 2, "\xff", &named), -ENOENT);
+	ck_assert_int_eq(db_entry_of(db, 7, 1, &named), 0);
+	ck_assert_uint_eq(named.parent, 2);
+	db_named_fini(&named);
+	ck_assert_int_eq(db_entry_of(db, 7, 2, &named), -ENOENT);
+	ck_assert_int_eq(db_entry_of(db, DB_WHITEOUT, 0, &named), -ENOENT);
+	ck_assert_int_eq(db_node_next(db, 2, &got), 0);
+	ck_assert_uint_eq(got.id, 7);
+	db_row_fini(&got);
+	ck_assert_int_eq(db_node_next(db, 7, &got), -ENOENT);
 }
 END_TEST
 
@@ -236,6 +288,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, a_record_comes_back_as_it_was);
+	tcase_add_test(tests, entries_and_nodes_are_gone_through_in_order);
 	tcase_add_test(tests, what_is_not_there_stays_away);
 	tcase_add_test(tests, an_update_of_attributes_leaves_the_pages);
 	tcase_add_test(tests, entries_are_kept_by_directory_and_name);

@@ -7,14 +7,12 @@
 #include "inode.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "file.h"
 #include "fs.h"
 #include "inode_private.h"
 #include "layer/layer.h"
 #include "layer/serve.h"
-#include "pager.h"
 #include "util.h"
 
 #define BUCKETS_MIN 16
@@ -203,6 +201,7 @@ void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups)
 
 	if (inode == NULL)
 		return;
+	LAYER_SERVE_SCOPE(fs);
 	shard = key_shard_of(fs, inode);
 	pthread_mutex_lock(&shard->lock);
 	inode->lookups -= MIN(lookups, inode->lookups);
@@ -230,81 +229,14 @@ void inode_ref(struct inode *inode)
 
 void inode_unref(struct fs *fs, struct inode *inode)
 {
-	struct inode_shard *shard = key_shard_of(fs, inode);
+	struct inode_shard *shard;
 
+	LAYER_SERVE_SCOPE(fs);
+	shard = key_shard_of(fs, inode);
 	/* Under the lock, so that of two who let go at once only the last looks at the inode. */
 	pthread_mutex_lock(&shard->lock);
 	atomic_fetch_sub(&inode->refs, 1);
 	reap_unlock(fs, shard, inode);
-}
-
-static int open_again(struct fs *fs, struct inode *inode, int flags)
-{
-	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
-	char number[16];
-	int fd;
-
-	for (int kind = 0; kind < FD_KINDS && use.fd < 0; kind++)
-		fd_slot_use(&fs->fds, &inode->slots[kind], &use);
-	if (use.fd < 0) {
-		if (inode->handle == NULL)
-			return fs->layer != NULL ? layer_open_pages(fs, inode) : -ESTALE;
-		do {
-			fd = identity_handle_open(fs->mounts.mount[inode->handle->mount].fd, inode->handle,
-						  flags);
-		} while (fd < 0 && fd_cache_relieve(&fs->fds, -fd));
-		return fd;
-	}
-	snprintf(number, sizeof(number), "%d", use.fd);
-	do {
-		fd = openat(fs->proc_fd, number, flags | O_CLOEXEC);
-	} while (fd < 0 && fd_cache_relieve(&fs->fds, errno));
-	return fd < 0 ? -errno : fd;
-}
-
-int inode_open(struct fs *fs, struct inode *inode, int flags)
-{
-	LAYER_SERVE_SCOPE(fs);
-	int fd;
-
-	if (fs->layer == NULL || (flags & O_PATH))
-		return open_again(fs, inode, flags);
-	/* BACKING is only read, and without leaving a trace. */
-	if ((flags & O_ACCMODE) != O_RDONLY)
-		return -EROFS;
-	fd = open_again(fs, inode, flags | O_NOATIME);
-	return fd == -EPERM ? open_again(fs, inode, flags) : fd;
-}
-
-int inode_fd(struct fs *fs, struct inode *inode, enum fd_kind kind, struct fd_use *ret_use)
-{
-	LAYER_SERVE_SCOPE(fs);
-	static const int flags[] = {[FD_PATH] = O_PATH, [FD_READ] = O_RDONLY, [FD_WRITE] = O_RDWR};
-	int fd;
-
-	if (kind != FD_PATH && !(kind == FD_READ && atomic_load(&inode->write_only)) &&
-	    fd_slot_use(&fs->fds, &inode->slots[FD_WRITE], ret_use))
-		return 0;
-	if (kind != FD_WRITE && fd_slot_use(&fs->fds, &inode->slots[FD_READ], ret_use))
-		return 0;
-	if (kind == FD_PATH && (fd_slot_use(&fs->fds, &inode->slots[FD_PATH], ret_use) ||
-				fd_slot_use(&fs->fds, &inode->slots[FD_WRITE], ret_use)))
-		return 0;
-	fd = inode_open(fs, inode, flags[kind]);
-	if (fd == -EACCES && kind == FD_WRITE) {
-		fd = inode_open(fs, inode, O_WRONLY);
-		if (fd >= 0)
-			atomic_store(&inode->write_only, true);
-	}
-	/* chattr +a: whoever opens it for writing only appends, and may do no more. */
-	if (fd == -EPERM && kind == FD_WRITE)
-		fd = inode_open(fs, inode, O_RDWR | O_APPEND);
-	if (fd < 0)
-		return fd;
-	if (kind != FD_PATH)
-		pager_descriptor(inode, fd);
-	fd_slot_fill(&fs->fds, &inode->slots[kind], inode, kind, fd, ret_use);
-	return 0;
 }
 
 static struct inode *find_key_locked(struct inode_shard *shard, const struct identity_key *key)
@@ -343,6 +275,25 @@ bool inode_count_lookup(struct fs *fs, const struct identity_key *key, struct in
 	inode->lookups++;
 	*ret_inode = inode;
 	return true;
+}
+
+void inode_become(struct fs *fs, struct inode *inode, const struct identity_key *key,
+		  struct identity_handle *handle)
+{
+	struct inode_shard *shard = key_shard_of(fs, inode);
+
+	pthread_mutex_lock(&shard->lock);
+	if (inode->indexed)
+		remove_locked(shard, inode, false);
+	inode->key = *key;
+	free(inode->handle);
+	inode->handle = handle;
+	pthread_mutex_unlock(&shard->lock);
+	shard = key_shard_of(fs, inode);
+	pthread_mutex_lock(&shard->lock);
+	inode->indexed = true;
+	insert_locked(shard, inode, false);
+	pthread_mutex_unlock(&shard->lock);
 }
 
 struct inode *inode_known(struct fs *fs, int directory_fd, const char *name)

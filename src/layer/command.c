@@ -9,7 +9,9 @@
 #include "fs.h"
 #include "json_name.h"
 #include "layer/checkpoint.h"
+#include "layer/commit.h"
 #include "layer/discard.h"
+#include "layer/keep.h"
 #include "layer/layer.h"
 #include "layer/report.h"
 #include "layer/stack.h"
@@ -97,6 +99,7 @@ static int with_paths(const char *argument, int (*call)(void *context, char *con
 
 struct call {
 	struct fs *fs;
+	bool force;
 	const struct layer_stop *stop;
 	char **ret_reply;
 };
@@ -117,9 +120,37 @@ static int check_alone(struct fs *fs, const char *done, char **ret_reply)
 			   fs->layer->bases[0]->home.path, done);
 }
 
+static int call_commit(void *context, char *const *paths, size_t count)
+{
+	struct call *call = context;
+
+	return layer_commit(call->fs, paths, count, call->force, call->stop, call->ret_reply);
+}
+
+static int run_commit(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
+{
+	struct call call = {fs, false, stop, ret_reply};
+
+	return with_paths(argument, call_commit, &call);
+}
+
+static int run_overwrite(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
+{
+	struct call call = {fs, true, stop, ret_reply};
+
+	return with_paths(argument, call_commit, &call);
+}
+
+static int run_progress(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
+{
+	(void)argument;
+	(void)stop;
+	return layer_commit_progress(fs, ret_reply);
+}
+
 static int run_discard(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
 {
-	struct call call = {fs, stop, ret_reply};
+	struct call call = {fs, false, stop, ret_reply};
 	int result = check_alone(fs, "discarded from", ret_reply);
 
 	return result < 0 ? result : with_paths(argument, call_discard, &call);
@@ -136,6 +167,8 @@ static int run_checkpoint(struct fs *fs, const char *argument, const struct laye
 	(void)stop;
 	if (*argument != '/')
 		return home_refuse(ret_reply, -EINVAL, "a checkpoint needs an absolute path");
+	if (keep_commit_noted(fs, NULL, NULL) > 0)
+		return home_refuse(ret_reply, -EBUSY, "a commit was interrupted; repeat it first");
 	if (fs->session != NULL)
 		session_fsync_clients(fs->session);
 	result = sync_all(fs, true);
@@ -157,8 +190,9 @@ static int run_checkpoint(struct fs *fs, const char *argument, const struct laye
 }
 
 static const struct verb verbs[] = {
-	{"info", run_info},	{"status", run_status},	  {"diff", run_diff},
-	{"ranges", run_ranges}, {"discard", run_discard}, {"checkpoint", run_checkpoint},
+	{"info", run_info},	      {"status", run_status},	  {"diff", run_diff},
+	{"ranges", run_ranges},	      {"discard", run_discard},	  {"commit", run_commit},
+	{"overwrite", run_overwrite}, {"progress", run_progress}, {"checkpoint", run_checkpoint},
 };
 
 int layer_command(struct fs *fs, const char *words, const struct layer_stop *stop, char **ret_reply)

@@ -265,6 +265,7 @@ int control_evict(struct control_call *call)
 	if (result < 0)
 		return control_refuse(call, result, "sync: %s; nothing was evicted", strerror(-result));
 	mapping_unlock_all(&pages.file->mapping);
+	locked_settle(call->fs, call->inode, pages.file);
 	for (int i = 0; i < EVICT_TRIES && resident > 0; i++) {
 		if (i > 0)
 			nanosleep(&pause, NULL);
@@ -292,6 +293,16 @@ static int lock_refused(struct page_call *pages, int error)
 		mapping_errno_find(CALL_MLOCK, -error)->message, (uint64_t)limit.rlim_cur, enough);
 }
 
+static int hold_refused(struct control_call *call, int error)
+{
+	if (error != -ENOLCK)
+		return control_refuse(call, error, "lock: %s", strerror(-error));
+	return control_refuse(call, error,
+			      "lock: %zu files are locked, which is as many as may be, a quarter of "
+			      "vm.max_map_count: unlock some first",
+			      call->fs->locked.max);
+}
+
 static int reply_locked(struct page_call *pages)
 {
 	return reply(pages->call, "{\"locked\": %" PRIu64 "}", mapping_locked(&pages->file->mapping));
@@ -304,7 +315,13 @@ int control_lock(struct control_call *call)
 
 	if (result < 0)
 		return result;
+	result = locked_hold(call->fs, call->inode, pages.file);
+	if (result < 0)
+		return hold_refused(call, result);
 	result = mapping_lock(&pages.file->mapping, &pages.source, pages.offset, pages.length, &pages.stop);
+	/* Once more, for an unlock that came in between. */
+	if (locked_hold(call->fs, call->inode, pages.file) == 0)
+		locked_settle(call->fs, call->inode, pages.file);
 	if (result == -EFAULT)
 		return missing_page(call, result);
 	return result < 0 ? lock_refused(&pages, result) : reply_locked(&pages);
@@ -321,5 +338,6 @@ int control_unlock(struct control_call *call)
 		result = mapping_unlock(&pages.file->mapping, pages.offset, pages.length);
 	else
 		mapping_unlock_all(&pages.file->mapping);
+	locked_settle(call->fs, call->inode, pages.file);
 	return result < 0 ? control_refuse(call, result, "%s", strerror(-result)) : reply_locked(&pages);
 }

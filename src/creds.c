@@ -36,6 +36,7 @@ static _Thread_local struct {
 	bool setid_dropped;
 	mode_t umask;
 	bool umask_known;
+	bool groups_known;
 	unsigned group_count;
 	gid_t groups[REQUEST_GROUPS_MAX];
 } thread;
@@ -80,16 +81,16 @@ static void set_umask(mode_t mask)
 	thread.umask_known = true;
 }
 
-static int set_groups(const struct request *request)
+static int set_groups(unsigned count, const gid_t *groups)
 {
-	unsigned count = request->group_count;
-
-	if (thread.group_count == count && memcmp(thread.groups, request->groups, count * sizeof(gid_t)) == 0)
+	if (thread.groups_known && thread.group_count == count &&
+	    memcmp(thread.groups, groups, count * sizeof(gid_t)) == 0)
 		return 0;
-	if (syscall(SYS_setgroups, count, request->groups) < 0)
+	if (syscall(SYS_setgroups, count, groups) < 0)
 		return -errno;
+	thread.groups_known = true;
 	thread.group_count = count;
-	memcpy(thread.groups, request->groups, count * sizeof(gid_t));
+	memcpy(thread.groups, groups, count * sizeof(gid_t));
 	return 0;
 }
 
@@ -102,7 +103,7 @@ int creds_become(struct fs *fs, uid_t uid, gid_t gid, mode_t mask, const struct 
 	set_umask(mask);
 	if (!fs->privileged || (uid == 0 && gid == 0))
 		return 0;
-	result = set_groups(request);
+	result = set_groups(request->group_count, request->groups);
 	if (result < 0)
 		return result;
 	ret_creds->changed = true;
@@ -155,6 +156,13 @@ void creds_override(const struct creds *creds, bool override)
 
 void creds_keep_setid(struct fs *fs, bool keep)
 {
-	if (fs->privileged && thread.setid_dropped != !keep && set_effective(CAP_FSETID, keep) == 0)
+	gid_t none = 0;
+
+	if (!fs->privileged)
+		return;
+	/* Neither may the groups of whoever was become last, nor the daemon's own. */
+	if (!keep)
+		set_groups(0, &none);
+	if (thread.setid_dropped != !keep && set_effective(CAP_FSETID, keep) == 0)
 		thread.setid_dropped = !keep;
 }

@@ -302,11 +302,17 @@ void file_note_foreign(struct file *file)
 bool file_recheck(struct file *file, int fd)
 {
 	struct stat now;
+	bool overlapped;
 
 	LOCK_SCOPE(&file->lock);
 	if (!file->seen || file->changes > 0 || fstat(fd, &now) < 0)
 		return false;
-	if (!differs_locked(file, &now) && !file->foreign) {
+	/*
+	 * A store by others through a mapping raises no event, and while the mount wrote its time stamp passed
+	 * for the mount's own. Files that others never changed are spared the drop.
+	 */
+	overlapped = file->foreign_ns != 0 && is_unsettled_locked(file, &now.st_mtim, false);
+	if (!differs_locked(file, &now) && !file->foreign && !overlapped) {
 		file->suspect = false;
 		return false;
 	}

@@ -79,7 +79,7 @@ struct file {
 	_Atomic uint64_t io_now;    /* bytes in the second io_second */
 	_Atomic uint64_t io_before; /* bytes in the second before it */
 	_Atomic uint32_t io_second; /* CLOCK_MONOTONIC */
-	uint32_t checked;	    /* of the last round of revalidate_open_files(), which alone uses it */
+	uint32_t checked;	    /* of the last round of revalidate_files(), which alone uses it */
 	/* Errors of background syncs, as errseq_t counts them. */
 	_Atomic uint64_t error_sequence; /* failures so far; written under lock */
 	int error;			 /* protected by lock; errno of the last one */
@@ -97,6 +97,7 @@ struct file {
 	unsigned changes;		 /* protected by lock; by the mount, begun and not ended */
 	bool error_unheard;		 /* protected by lock; no handle was open, or none consumed it yet */
 	_Atomic bool kept;		 /* a reference on the inode is held until the error was consumed */
+	_Atomic bool held_locked;	 /* see locked.h; written under its lock */
 	_Atomic bool work_queued;	 /* on fs->work, or taken off it and not looked at yet */
 	_Atomic bool direct_access;	 /* DAX: a store is the write */
 	bool seen;			 /* protected by lock */

@@ -136,6 +136,8 @@ static int init_tables(struct fs *fs)
 		result = window_cache_init(&fs->windows, fs->options.window_size, fs->options.max_mapped);
 	if (result == 0)
 		pager_init(fs);
+	/* Each takes a window at least; the other half is for what is not locked. */
+	locked_init(&fs->locked, fs->windows.max_windows / 2);
 	return result;
 }
 
@@ -208,6 +210,7 @@ void fs_close(struct fs *fs)
 		handle_table_fini(&fs->handle_table);
 		inode_table_fini(fs);
 		window_cache_fini(&fs->windows);
+		locked_fini(&fs->locked);
 	}
 	fd_cache_fini(&fs->fds);
 	for (int i = 0; i < fs->mounts.count; i++)

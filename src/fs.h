@@ -21,6 +21,7 @@
  *   fs->sync_lock
  *   mapping->lock
  *   window_cache->lock
+ *   locked_files.lock
  *   layer->place_lock, store->lock, policy_table->lock, handle_table->lock, fs->wait_lock, fs->work_lock, farewell->lock: leaves
  * No lock is held across a reply, msync(2), or a touch of mapped bytes.
  */
@@ -35,6 +36,7 @@
 #include "fds.h"
 #include "handle.h"
 #include "inode.h"
+#include "locked.h"
 #include "mapping/cache.h"
 #include "options.h"
 #include "policy.h"
@@ -130,7 +132,7 @@ struct fs {
 	_Atomic int64_t syncing_bytes; /* taken from them, and not on disk yet */
 	_Atomic bool sync_asked;       /* sync_bytes= was passed, and no round has begun since */
 	_Atomic unsigned writers;      /* open handles that write */
-	uint32_t look_round;	       /* of revalidate_open_files(), which alone uses it */
+	uint32_t look_round;	       /* of revalidate_files(), which alone uses it */
 	_Atomic bool sync_failed;      /* some sync, ever: the exit status tells */
 	_Atomic bool attributes_dirty; /* changed by the mount, and left to the kernel */
 	_Atomic size_t unsynced;       /* inodes that the last sync has not come to */
@@ -144,6 +146,8 @@ struct fs {
 	struct file *work; /* protected by work_lock; files with pages to read or lock; inodes referenced */
 	_Atomic bool huge_said;	  /* what came of hugepages */
 	_Atomic bool extend_said; /* that a write extends no file of hugetlbfs */
+
+	struct locked_files locked;
 
 	pthread_mutex_t linger_lock;
 	struct file *lingering; /* protected by linger_lock; written just now; inodes referenced */

@@ -118,18 +118,7 @@ static struct inode *find_id_locked(struct inode_shard *shard, uint64_t hash, ui
 	return inode;
 }
 
-struct inode *inode_find(struct fs *fs, uint64_t nodeid)
-{
-	uint64_t hash = mix(nodeid);
-	struct inode_shard *shard = shard_of(&fs->inodes, hash, true);
-
-	if (nodeid == ROOT_ID)
-		return fs->root;
-	LOCK_SCOPE(&shard->lock);
-	return find_id_locked(shard, hash, nodeid);
-}
-
-struct inode *inode_hold_id(struct fs *fs, uint64_t nodeid)
+static struct inode *find_id(struct fs *fs, uint64_t nodeid, bool hold)
 {
 	uint64_t hash = mix(nodeid);
 	struct inode_shard *shard = shard_of(&fs->inodes, hash, true);
@@ -137,9 +126,19 @@ struct inode *inode_hold_id(struct fs *fs, uint64_t nodeid)
 
 	LOCK_SCOPE(&shard->lock);
 	inode = find_id_locked(shard, hash, nodeid);
-	if (inode != NULL)
+	if (inode != NULL && hold)
 		inode_ref(inode);
 	return inode;
+}
+
+struct inode *inode_find(struct fs *fs, uint64_t nodeid)
+{
+	return nodeid == ROOT_ID ? fs->root : find_id(fs, nodeid, false);
+}
+
+struct inode *inode_hold_id(struct fs *fs, uint64_t nodeid)
+{
+	return find_id(fs, nodeid, true);
 }
 
 void inode_free(struct fs *fs, struct inode *inode)
@@ -200,17 +199,28 @@ void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups)
 {
 	struct inode *inode = inode_find(fs, nodeid);
 	struct inode_shard *shard;
+	bool stays_locked;
 
 	if (inode == NULL)
 		return;
 	shard = key_shard_of(fs, inode);
 	pthread_mutex_lock(&shard->lock);
 	inode->lookups -= MIN(lookups, inode->lookups);
-	/* No client can come back to an object without a name: its descriptors may go, even where
-	 * something of it is still to be synced. */
+	/* No client comes back to an object without a name: its descriptors may go, synced or not. */
 	if (inode->lookups == 0 && inode->handle != NULL)
 		atomic_store(&inode->sticky, false);
+	stays_locked = inode->lookups == 0 && locked_is_held(file_peek(inode));
+	if (stays_locked)
+		inode_ref(inode);
 	reap_unlock(fs, shard, inode);
+	if (stays_locked)
+		locked_forgotten(fs, inode);
+}
+
+bool inode_is_looked_up(struct fs *fs, struct inode *inode)
+{
+	LOCK_SCOPE(&key_shard_of(fs, inode)->lock);
+	return inode->lookups > 0;
 }
 
 void inode_ref(struct inode *inode)

@@ -120,6 +120,9 @@ int inode_lookup_id(struct fs *fs, uint64_t nodeid, struct found *ret_found);
  */
 void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups);
 
+/** inode_is_looked_up() - does the kernel know the inode at this moment? Locks: the key shard's. */
+bool inode_is_looked_up(struct fs *fs, struct inode *inode);
+
 /** inode_ref() - hold the inode beyond the request; the caller borrows or holds it already */
 void inode_ref(struct inode *inode);
 

@@ -244,8 +244,7 @@ static void on_look(uv_timer_t *timer)
 {
 	struct loop *loop = timer->data;
 
-	if ((atomic_load(&loop->fs->handle_table.count) > 0 || atomic_load(&loop->fs->skips_opens)) &&
-	    !loop->looking.running)
+	if (!loop->looking.running && revalidate_is_wanted(loop->fs))
 		job_start(loop, &loop->looking);
 }
 
@@ -430,7 +429,7 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	loop->stop.data = loop->end.data = loop->linger.data = loop->settle.data = loop;
 	loop->idle.data = loop->paging.data = loop;
 	loop->idling.run = pager_idle;
-	loop->looking.run = revalidate_open_files;
+	loop->looking.run = revalidate_files;
 	loop->beginning = (struct job){.run = sync_begin_batch, .done = batch_begun};
 	loop->settling = (struct job){.run = unopened_settle, .done = settled};
 	loop->fetching = (struct job){.run = sync_fetch, .done = start_round};
@@ -455,9 +454,7 @@ int loop_start(struct fs *fs, struct loop **ret_loop)
 	uv_signal_start(&loop->terminate, on_end_signal, SIGTERM);
 	uv_signal_start(&loop->interrupt, on_end_signal, SIGINT);
 	uv_signal_start(&loop->hangup, on_hangup, SIGHUP);
-	/* Where the kernel collects writes it alone says what the files it has cached are like. */
-	if ((fs->options.cache == CACHE_AUTO || fs->policies.rules_path != NULL) && !fs->options.writeback)
-		uv_timer_start(&loop->look, on_look, REVALIDATE_MS, REVALIDATE_MS);
+	uv_timer_start(&loop->look, on_look, REVALIDATE_MS, REVALIDATE_MS);
 	result = uv_thread_create(&loop->thread, loop_run, loop);
 	if (result < 0) {
 		/* The loop never ran: close what was opened and let it go. */

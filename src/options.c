@@ -225,6 +225,7 @@ static int check_mount_value(struct parse *parse, const struct mount_word *word,
 			return option_refuse(&parse->error,
 					     "bad value '%s' for '%s': expected bytes from %u to %u", value,
 					     word->name, (unsigned)MAX_READ_MIN, (unsigned)MAX_READ_MAX);
+		parse->options.max_read = (uint32_t)number;
 	}
 	return 0;
 }

@@ -54,6 +54,7 @@ struct options {
 	uint64_t max_mapped;   /* bytes; 0: only the kernel's limits */
 	uint64_t readahead;    /* bytes */
 	unsigned max_threads;  /* 0: by CPU count */
+	uint32_t max_read;     /* bytes of one read request; 0: the kernel's limit */
 	double attr_timeout_s; /* each below 0 when not given: by watch= */
 	double entry_timeout_s;
 	double negative_timeout_s;

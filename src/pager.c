@@ -158,6 +158,7 @@ void pager_apply(struct fs *fs, struct inode *inode, struct file *file)
 	atomic_store_explicit(&file->policy, policy, memory_order_release);
 	/* What the kernel refused has been told by on_refused(). */
 	mapping_set_paging(&file->mapping, &policy->paging);
+	locked_settle(fs, inode, file);
 	/* It may be synced another way from here on. */
 	if (atomic_load(&file->unseen_writers) > 0)
 		sync_unseen(fs, inode, file);

@@ -70,12 +70,27 @@ static void revalidate_some(struct fs *fs)
 	session_prune(fs->session, gone.nodeids, gone.count);
 }
 
-void revalidate_open_files(struct fs *fs)
+/* Where the kernel collects writes it alone says what the files it has cached are like. */
+static bool is_cached(struct fs *fs)
+{
+	return (fs->options.cache == CACHE_AUTO || fs->policies.rules_path != NULL) && !fs->options.writeback;
+}
+
+bool revalidate_is_wanted(struct fs *fs)
+{
+	return atomic_load(&fs->locked.count) > 0 ||
+	       (is_cached(fs) && (atomic_load(&fs->handle_table.count) > 0 || atomic_load(&fs->skips_opens)));
+}
+
+void revalidate_files(struct fs *fs)
 {
 	struct inode *inode;
 	uint32_t round;
 	uint64_t id = 0;
 
+	locked_look(fs);
+	if (!is_cached(fs))
+		return;
 	if (atomic_load(&fs->skips_opens)) {
 		revalidate_some(fs);
 		return;

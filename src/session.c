@@ -34,6 +34,7 @@
 #include "protocol.h"
 #include "request.h"
 #include "session_private.h"
+#include "straight.h"
 
 /* The protocol's header and argument structs in front of a write's data. */
 #define HEADER_SIZE ((size_t)4096)
@@ -78,6 +79,8 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 	if (current.backing > 0 && count == 2)
 		protocol_complete_open(iov[1].iov_base, iov[1].iov_len, current.backing);
 	(void)fd; /* the library's own, which it closes before it has fusermount3 unmount */
+	if (straight_held())
+		return straight_send(fs->session->fd, iov[0].iov_base);
 	return writev(fs->session->fd, iov, count);
 }
 
@@ -146,6 +149,7 @@ static void *worker_run(void *argument)
 	}
 	if (buffer != MAP_FAILED)
 		munmap(buffer, BUFFER_SIZE);
+	straight_thread_end();
 	LOCK_SCOPE(&session->workers_lock);
 	session->ended[start.number] = true;
 	return NULL;
@@ -248,7 +252,7 @@ static void set_device(uint64_t dev, const char *name, unsigned long long value)
 static void set_limits(const struct fs *fs, uint64_t dev)
 {
 	/* The kernel's default is 128 KiB. */
-	set_device(dev, "read_ahead_kb", fs->options.readahead >> 10);
+	set_device(dev, "read_ahead_kb", straight_readahead(fs->options.readahead) >> 10);
 	/* It lets a FUSE mount have a hundredth of what may be dirty, and no more however much there is: stores
 	 * through mappings crawl. What they become is dirty in BACKING, which has limits of its own. */
 	set_device(dev, "strict_limit", 0);

@@ -56,6 +56,8 @@ static json_t *describe_windows(struct fs *fs)
 	json_object_set_new(object, "hits", window_counter(fs, WINDOW_HITS));
 	json_object_set_new(object, "misses", window_counter(fs, WINDOW_MISSES));
 	json_object_set_new(object, "evictions", window_counter(fs, WINDOW_EVICTIONS));
+	json_object_set_new(object, "locked_files", number(atomic_load(&fs->locked.count)));
+	json_object_set_new(object, "locked_files_max", number(fs->locked.max));
 	return object;
 }
 

@@ -14,6 +14,7 @@
 #include "file.h"
 #include "fs.h"
 #include "layer/keep.h"
+#include "layer/layer.h"
 #include "log.h"
 #include "session.h"
 #include "sync.h"
@@ -62,11 +63,28 @@ void sync_fetch(struct fs *fs)
 		log_error("syncfs '%s': %s", fs->mount_path, strerror(-result));
 }
 
+/* What was written under sync=never is on no list, and until it is in the record of a file it is nowhere. */
+static void save_in_layer(struct fs *fs, struct inode *inode)
+{
+	struct node *node = layer_peek(inode);
+	int result = node == NULL ? 0 : layer_save(fs, inode, node);
+
+	if (result < 0) {
+		CLEANUP(free_pointer) char *name = inode_name(fs, inode);
+
+		atomic_store(&fs->sync_failed, true);
+		fs_count(fs, SYNC_ERRORS, 1);
+		log_error("save '%s' in the layer: %s", name == NULL ? "?" : name, strerror(-result));
+	}
+}
+
 /* What nobody kept track of. */
 static int sync_backing(struct fs *fs, bool needed)
 {
 	int result;
 
+	if (fs->layer != NULL && fs->layer->kept)
+		inode_each_file(fs, save_in_layer);
 	if (fs->layer != NULL)
 		return keep_commit(fs);
 	if (fs->read_only || (!needed && !atomic_load(&fs->attributes_dirty) &&

@@ -41,6 +41,11 @@ void ctl_hold(void)
 	held = true;
 }
 
+const char *ctl_held(void)
+{
+	return kept == NULL ? "" : kept;
+}
+
 void ctl_release(void)
 {
 	held = false;

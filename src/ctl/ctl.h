@@ -43,6 +43,9 @@ __attribute__((format(printf, 1, 2))) void ctl_say(const char *format, ...);
 /** ctl_hold() - from here on keep what is said, the terminal being somebody else's, until ctl_release() says it */
 void ctl_hold(void);
 
+/** ctl_held() - the last that was kept since ctl_hold(), or "" */
+const char *ctl_held(void);
+
 /** ctl_release() - say the last that was kept, and go on saying at once */
 void ctl_release(void);
 

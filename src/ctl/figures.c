@@ -22,6 +22,9 @@ static const struct metric metrics[] = {
 	{"descriptors", "descriptors", false, "Descriptors of backing objects in the cache."},
 	{"windows.count", "windows", false, "Windows mapped."},
 	{"windows.bytes", "windows_bytes", false, "Bytes of files inside windows."},
+	{"windows.locked", "windows_locked", false, "Bytes of windows that are locked in memory."},
+	{"windows.locked_files", "locked_files", false, "Files that a command has locked."},
+	{"windows.locked_files_max", "locked_files_max", false, "Files that commands may lock at a time."},
 	{"windows.hits", "windows_hits_total", true, "Accesses that found their window mapped."},
 	{"windows.misses", "windows_misses_total", true, "Accesses that had to map a window."},
 	{"windows.evictions", "windows_evictions_total", true, "Windows unmapped to make room."},
@@ -47,8 +50,8 @@ static void print_number(FILE *stream, const char *key, const json_t *value)
 	size_t length = strlen(key);
 	char buffer[TEXT_SIZE];
 
-	if (json_is_integer(value) &&
-	    ((length >= 5 && strcmp(key + length - 5, "bytes") == 0) || strcmp(key, "limit") == 0))
+	if (json_is_integer(value) && ((length >= 5 && strcmp(key + length - 5, "bytes") == 0) ||
+				       strcmp(key, "limit") == 0 || strcmp(key, "locked") == 0))
 		fputs(text_bytes((uint64_t)MAX(json_integer_value(value), 0), buffer), stream);
 	else if (json_is_integer(value))
 		fprintf(stream, "%lld", (long long)json_integer_value(value));

@@ -12,20 +12,8 @@
 #include "mapping/residency.h"
 #include "util.h"
 
-#define PIECE (UINT64_C(16) << 20)
-
-/* While one piece is waited for, the disk should be busy with the next. Only a hint: failure says nothing. */
-static void announce(const struct client *client, uint64_t offset, uint64_t length)
-{
-	CLEANUP(free_pointer) char *text = NULL;
-	char value[80];
-
-	if (length == 0)
-		return;
-	snprintf(value, sizeof(value), "willneed:%llu:%llu", (unsigned long long)offset,
-		 (unsigned long long)length);
-	client_try(client, "advice", value, &text);
-}
+/* Long enough for the daemon to read it at the disk's speed, short enough to tell of. */
+#define PIECE (UINT64_C(32) << 20)
 
 static bool has_shrunk(const struct client *client, uint64_t end)
 {
@@ -59,7 +47,6 @@ int preload_range(const struct client *client, uint64_t offset, uint64_t length,
 			offset = data;
 			continue;
 		}
-		announce(client, next, MIN(end - next, PIECE));
 		snprintf(value, sizeof(value), "now:%llu:%llu", (unsigned long long)offset,
 			 (unsigned long long)piece);
 		result = client_try(client, "preload", value, &text);

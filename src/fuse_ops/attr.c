@@ -141,10 +141,23 @@ static int set_owner(fuse_req_t req, int fd, const struct stat *attr, int to_set
 		return -errno;
 	/* The kernel always says that set-id bits go here; in truth root and the file's group keep a
 	 * set-group-id bit without group execution. */
-	creds_keep_setid(op_fs(req), ctx->uid == 0 || ctx->gid == info.st_gid);
+	creds_keep_setid(op_fs(req), ctx->uid == 0 || op_in_group(req, info.st_gid));
 	result = fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
 	creds_keep_setid(op_fs(req), true);
 	return result;
+}
+
+/*
+ * The kernel also asks for nothing before some writes to files with set-id bits or capabilities, whoever writes:
+ * what those take away the write does. So only who may change the owner is taken at his word.
+ */
+static int set_nothing(fuse_req_t req, int fd)
+{
+	struct stat info;
+
+	if (fstat(fd, &info) < 0)
+		return -errno;
+	return op_is_owner(req, info.st_uid) ? set_owner(req, fd, NULL, 0) : 0;
 }
 
 /* A descriptor opened with O_PATH takes no fchmod(2); its link in /proc does. */
@@ -219,6 +232,8 @@ static int set_attributes(fuse_req_t req, struct inode *inode, const struct stat
 	creds_keep_setid(fs, true);
 	if (result == 0 && to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
 		result = set_owner(req, use.fd, attr, to_set);
+	if (result == 0 && op_sets_nothing(to_set))
+		result = set_nothing(req, use.fd);
 	if (result == 0 && to_set & FUSE_SET_ATTR_MODE)
 		result = set_mode(fs, use.fd, attr->st_mode);
 	if (result == 0 && to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |

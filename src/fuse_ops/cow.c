@@ -65,19 +65,6 @@ const struct fuse_lowlevel_ops *cow_ops_table(void)
 	return &table;
 }
 
-bool cow_in_group(fuse_req_t req, gid_t gid)
-{
-	const struct request *request = request_current();
-
-	if (fuse_req_ctx(req)->gid == gid)
-		return true;
-	for (unsigned i = 0; i < request->group_count; i++) {
-		if (request->groups[i] == gid)
-			return true;
-	}
-	return false;
-}
-
 struct content_writer cow_writer(fuse_req_t req, struct inode *inode, bool kill_setid)
 {
 	struct content_writer writer = {.kill_setid = kill_setid};
@@ -85,7 +72,7 @@ struct content_writer cow_writer(fuse_req_t req, struct inode *inode, bool kill_
 
 	/* Only where something may go does it matter who that is. */
 	if (kill_setid && layer_statx(op_fs(req), inode, &stx) == 0 && (stx.stx_mode & (S_ISUID | S_ISGID))) {
-		writer.keeps_setgid = cow_in_group(req, stx.stx_gid);
+		writer.keeps_setgid = op_in_group(req, stx.stx_gid);
 		writer.loses = true;
 	}
 	return writer;
@@ -132,16 +119,25 @@ static int set_others(fuse_req_t req, struct inode *inode, const struct stat *at
 		.atime = to_set & FUSE_SET_ATTR_ATIME_NOW ? layer_now() : time_of(&attr->st_atim),
 		.mtime = to_set & FUSE_SET_ATTR_MTIME_NOW ? layer_now() : time_of(&attr->st_mtim),
 	};
+	bool nothing = op_sets_nothing(to_set);
 	struct statx stx;
 	int result;
 
-	if (!change.mode_set && !change.uid_set && !change.gid_set && !change.atime_set && !change.mtime_set)
+	if (!nothing && !change.mode_set && !change.uid_set && !change.gid_set && !change.atime_set &&
+	    !change.mtime_set)
 		return 0;
-	if (change.uid_set || change.gid_set) {
+	if (nothing || change.uid_set || change.gid_set) {
 		result = layer_statx(op_fs(req), inode, &stx);
 		if (result < 0)
 			return result;
-		change.keeps_setgid = fuse_req_ctx(req)->uid == 0 || cow_in_group(req, stx.stx_gid);
+		change.keeps_setgid = fuse_req_ctx(req)->uid == 0 || op_in_group(req, stx.stx_gid);
+	}
+	if (nothing) {
+		/* As in the other modes. */
+		if (!op_is_owner(req, stx.stx_uid))
+			return 0;
+		change.uid_set = true;
+		change.uid = stx.stx_uid;
 	}
 	result = layer_change(op_fs(req), inode, &change);
 	if (result == 0)

@@ -16,9 +16,6 @@
  */
 struct content_writer cow_writer(fuse_req_t req, struct inode *inode, bool kill_setid);
 
-/** cow_in_group() - is the caller in the group, as far as the request tells? */
-bool cow_in_group(fuse_req_t req, gid_t gid);
-
 /** cow_open_handle() - as op_open_handle() */
 int cow_open_handle(fuse_req_t req, struct inode *inode, bool created, struct fuse_file_info *fi);
 

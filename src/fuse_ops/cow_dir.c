@@ -67,12 +67,17 @@ static int snapshot_add(void *context, const char *name, uint64_t ino, mode_t ty
 
 static int read_names(struct fs *fs, struct inode *inode, struct handle *handle)
 {
+	struct inode *parent = layer_parent(fs, inode);
+	/* Removed while it was open: nothing is above it. */
+	const struct inode *above = parent == NULL ? inode : parent;
 	struct snapshot snapshot = {0};
-	uint64_t ino = inode_number(fs, inode->key.dev, inode->key.ino);
-	int result = snapshot_add(&snapshot, ".", ino, S_IFDIR);
+	int result = snapshot_add(&snapshot, ".", inode_number(fs, inode->key.dev, inode->key.ino), S_IFDIR);
 
 	if (result == 0)
-		result = snapshot_add(&snapshot, "..", ino, S_IFDIR);
+		result = snapshot_add(&snapshot, "..", inode_number(fs, above->key.dev, above->key.ino),
+				      S_IFDIR);
+	if (parent != NULL)
+		inode_unref(fs, parent);
 	if (result == 0)
 		result = layer_list(fs, inode, snapshot_add, &snapshot);
 	if (result < 0) {

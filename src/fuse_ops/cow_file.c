@@ -187,6 +187,8 @@ void cow_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t size,
 	extent.start = (uint64_t)offset;
 	if (put == 0) {
 		writer = cow_writer(req, open.inode, request_current()->kill_setid);
+		/* Where the kernel collects writes it does not say which of them were stores. */
+		writer.stores = fi->writepage && !open.fs->options.writeback;
 		put = content_write(open.fs, open.inode, node, data, size, append, &writer, &extent.start);
 	}
 	if (writer.loses)

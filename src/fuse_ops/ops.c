@@ -9,6 +9,7 @@
 #include "handle.h"
 #include "log.h"
 #include "session.h"
+#include "straight.h"
 #include "unopened.h"
 
 #define MAX_BACKGROUND 64
@@ -66,7 +67,9 @@ void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_WRITEBACK_CACHE, fs->options.writeback);
 	/* always: a new size alone drops nothing. */
 	want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA, fs->options.cache == CACHE_ALWAYS);
-	conn->max_readahead = (unsigned)MIN(fs->options.readahead, UINT32_MAX);
+	/* The library wants to hear of it here too. */
+	conn->max_read = fs->options.max_read;
+	conn->max_readahead = (unsigned)MIN(straight_readahead(fs->options.readahead), UINT32_MAX);
 	conn->max_background = MAX_BACKGROUND;
 	conn->time_gran = 1;
 }
@@ -205,6 +208,50 @@ void op_fill_entry(struct fs *fs, const struct found *found, struct fuse_entry_p
 	op_stat(fs, &found->stx, &ret_entry->attr);
 }
 
+static bool is_in(gid_t gid, const gid_t *groups, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (groups[i] == gid)
+			return true;
+	}
+	return false;
+}
+
+bool op_in_group(fuse_req_t req, gid_t gid)
+{
+	const struct request *request = request_current();
+	CLEANUP(free_pointer) gid_t *groups = NULL;
+	int count, room = 64;
+
+	if (fuse_req_ctx(req)->gid == gid || is_in(gid, request->groups, request->group_count))
+		return true;
+	/* There may be more of them each time. */
+	for (;; room = count) {
+		free_pointer(&groups);
+		groups = calloc((size_t)room, sizeof(groups[0]));
+		count = groups == NULL ? -ENOMEM : fuse_req_getgroups(req, room, groups);
+		if (count <= room)
+			return count > 0 && is_in(gid, groups, (size_t)count);
+	}
+}
+
+bool op_sets_nothing(int to_set)
+{
+	return !(to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_SIZE |
+			   FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME |
+			   FUSE_SET_ATTR_MTIME_NOW));
+}
+
+/* creds_become() gives the thread the groups that the request has: let it have the one that decides. */
+static void learn_group(fuse_req_t req, gid_t gid)
+{
+	struct request *request = request_current();
+
+	if (request->group_count < REQUEST_GROUPS_MAX && !is_in(gid, request->groups, request->group_count) &&
+	    op_in_group(req, gid))
+		request->groups[request->group_count++] = gid;
+}
+
 bool op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
@@ -219,6 +266,8 @@ bool op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struc
 	loses = info.st_mode & (S_ISUID | S_ISGID);
 	/* A set-group-id bit without group execution stays where the caller is in the file's group. */
 	decided_by_groups = (info.st_mode & (S_ISGID | S_IXGRP)) == S_ISGID;
+	if (decided_by_groups)
+		learn_group(req, info.st_gid);
 	if ((decided_by_groups || (ctx->uid != 0 && reserve_near(&op_fs(req)->reserve, fd, length))) &&
 	    creds_become(op_fs(req), ctx->uid, ctx->gid, 0, request_current(), ret_creds) == 0 &&
 	    ret_creds->changed)

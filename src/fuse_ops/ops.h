@@ -57,6 +57,23 @@ bool op_changes(fuse_req_t req);
  */
 bool op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds);
 
+/**
+ * op_in_group() - is the caller in the group?
+ *
+ * Most requests do not tell the caller's supplementary groups: then /proc is asked, which takes some 20
+ * microseconds; who cannot be seen there is in none. To be called where it decides something only.
+ */
+bool op_in_group(fuse_req_t req, gid_t gid);
+
+/** op_is_owner() - is the caller root, or this user? */
+static inline bool op_is_owner(fuse_req_t req, uid_t uid)
+{
+	return fuse_req_ctx(req)->uid == 0 || fuse_req_ctx(req)->uid == uid;
+}
+
+/** op_sets_nothing() - does a SETATTR set no attribute, as chown(2) with -1 for both does? */
+bool op_sets_nothing(int to_set);
+
 /** op_is_dots() - "." or "..", which are entries of every directory and are never looked up */
 bool op_is_dots(const char *name);
 

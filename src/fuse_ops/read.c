@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Happy path: ask the size, copy the bytes out of pinned windows, ask the size again, and answer with
- * what lay inside the file both times. Asking twice is what makes a read that races a truncation right:
+ * Happy path: ask the size, take hold of the pages of a window (of a large read) or copy the bytes out of
+ * windows (of a small one, or where it spans windows), ask the size again, and answer with what lay inside
+ * the file both times. Asking twice is what makes a read that races a truncation right:
  * bytes past the end in the file's last page read as zeros, and only the smaller of both sizes tells
  * which of the copied bytes were the file's all along.
  *
@@ -19,6 +20,7 @@
 #include "log.h"
 #include "mapping/guard.h"
 #include "session.h"
+#include "straight.h"
 
 /* relatime: see mount(8) */
 #define RELATIME_S (24 * 60 * 60)
@@ -68,6 +70,16 @@ static ssize_t read_by_call(const struct open_file *open, int fd, unsigned char 
 	return (ssize_t)done;
 }
 
+static struct window_source source_of(const struct open_file *open, int fd, bool writable, uint64_t size)
+{
+	return (struct window_source){
+		.fd = fd,
+		.writable = writable,
+		.growing = atomic_load_explicit(&open->file->writers, memory_order_relaxed) > 0,
+		.size = size,
+	};
+}
+
 static void say_unmapped(const struct open_file *open, int error)
 {
 	const struct mapping_errno *row = mapping_errno_find(CALL_MMAP, error);
@@ -86,12 +98,7 @@ static void say_unmapped(const struct open_file *open, int error)
 static size_t read_by_windows(const struct open_file *open, int fd, bool writable, uint64_t size,
 			      unsigned char *to, size_t length, uint64_t offset)
 {
-	struct window_source source = {
-		.fd = fd,
-		.writable = writable,
-		.growing = atomic_load_explicit(&open->file->writers, memory_order_relaxed) > 0,
-		.size = size,
-	};
+	struct window_source source = source_of(open, fd, writable, size);
 	size_t done = 0;
 
 	while (done < length) {
@@ -110,6 +117,26 @@ static size_t read_by_windows(const struct open_file *open, int fd, bool writabl
 			break;
 	}
 	return done;
+}
+
+/* Holds the pages of one window, all inside the file, for the reply. If not, a copy serves, or says why. */
+static bool hold_window(const struct open_file *open, int fd, bool writable, uint64_t size, size_t length,
+			uint64_t offset)
+{
+	struct window_source source = source_of(open, fd, writable, size);
+	struct window_pin pin = {0};
+	struct stat after;
+	bool held;
+
+	if (length < STRAIGHT_MIN || mapping_pin(&open->file->mapping, &source, offset, length, &pin) < 0)
+		return false;
+	held = pin.length == length && straight_hold(pin.bytes, length);
+	window_unpin(&pin);
+	if (held && (fstat(fd, &after) < 0 || offset + length > (uint64_t)after.st_size)) {
+		straight_drop();
+		held = false;
+	}
+	return held;
 }
 
 /* On tmpfs and hugetlbfs a page that a mapping reads in a hole is allocated; pread(2) leaves it a hole. */
@@ -134,8 +161,11 @@ static ssize_t read_file(const struct open_file *open, int fd, bool writable, in
 		return 0;
 	length = MIN(length, (uint64_t)before.st_size - offset);
 	touch_access_time(open, fd, &before, flags, offset);
-	if (!would_fill_holes(open, &before))
+	if (!would_fill_holes(open, &before)) {
+		if (hold_window(open, fd, writable, (uint64_t)before.st_size, length, offset))
+			return (ssize_t)length;
 		done = read_by_windows(open, fd, writable, (uint64_t)before.st_size, to, length, offset);
+	}
 	if (fstat(fd, &after) < 0)
 		return -errno;
 	if (offset + done > (uint64_t)after.st_size) {
@@ -218,5 +248,6 @@ void op_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset, struc
 	fs_count(open.fs, IO_READS, 1);
 	fs_count(open.fs, IO_READ_BYTES, (uint64_t)got);
 	file_count_io(open.file, (uint64_t)got, false);
+	/* Where pages are held they are sent in the place of these bytes. */
 	fuse_reply_buf(req, (const char *)request->space, (size_t)got);
 }

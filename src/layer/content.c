@@ -315,12 +315,12 @@ void access_unreserve(struct access *access, uint64_t offset, size_t size)
 /* The file was changed: times, and what that takes away. Returns whether a capability has to go as well. */
 bool content_touch_locked(struct node *node, const struct content_writer *writer)
 {
-	bool capability = node->capability;
+	bool capability = node->capability && !writer->stores;
 
 	node->stx.stx_mtime = node->stx.stx_ctime = layer_now();
 	if (writer->kill_setid)
 		node->stx.stx_mode = (uint16_t)mode_after_write(node->stx.stx_mode, writer->keeps_setgid);
-	node->capability = false;
+	node->capability = node->capability && !capability;
 	node->unsaved = true;
 	atomic_fetch_add(&node->version, 1);
 	return capability;

@@ -49,6 +49,7 @@ struct content_writer {
 	bool kill_setid;   /* may not keep them */
 	bool loses;	   /* and there are some */
 	bool keeps_setgid; /* in the file's group: keeps a set-group-id bit without group execution */
+	bool stores;	   /* through a mapping, which takes no capability away */
 };
 
 /**

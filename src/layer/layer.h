@@ -169,6 +169,9 @@ int layer_inode_locked(struct fs *fs, const struct db_entry *entry, struct inode
 /** layer_place_set() - note where an inode was found, or with NULL that it has no name that is known */
 void layer_place_set(struct fs *fs, struct inode *inode, struct inode *parent, const char *name);
 
+/** layer_parent() - the directory that an inode was last found in, or the root for itself; with a reference, or NULL */
+struct inode *layer_parent(struct fs *fs, struct inode *inode);
+
 /** layer_path() - the path of an inode by the names it was found under, below BACKING's path; malloc'ed or NULL */
 char *layer_path(struct fs *fs, struct inode *inode);
 

@@ -51,6 +51,18 @@ void layer_place_set(struct fs *fs, struct inode *inode, struct inode *parent, c
 		inode_unref(fs, before);
 }
 
+struct inode *layer_parent(struct fs *fs, struct inode *inode)
+{
+	const struct node *node = layer_peek(inode);
+	struct inode *parent;
+
+	LOCK_SCOPE(&fs->layer->place_lock);
+	parent = inode == fs->root || node == NULL ? inode : node->parent;
+	if (parent != NULL)
+		inode_ref(parent);
+	return parent;
+}
+
 char *layer_path(struct fs *fs, struct inode *inode)
 {
 	char path[PATH_MAX + 1];

@@ -265,6 +265,12 @@ int layer_change(struct fs *fs, struct inode *inode, const struct attribute_chan
 	return tx_end(&tx, result);
 }
 
+/* One without entries takes it away, as the kernel has it. */
+static bool is_no_acl(const void *value, size_t size)
+{
+	return value == NULL || size <= 4;
+}
+
 /* An access ACL is the mode as well, and nothing else where the mode says all of it. */
 static int set_acl(struct fs *fs, struct tx_node *taken, const char *name, const void *value, size_t size,
 		   bool kill_setgid)
@@ -281,8 +287,7 @@ static int set_acl(struct fs *fs, struct tx_node *taken, const char *name, const
 		return -EOPNOTSUPP;
 	if (!access && !S_ISDIR(taken->inode->type))
 		return value == NULL ? 0 : -EACCES;
-	/* One without entries takes it away, as the kernel has it. */
-	if (value == NULL || size <= 4)
+	if (is_no_acl(value, size))
 		return db_xattr_delete(fs->layer->db, id, name);
 	if (!acl_is_valid(acl, size))
 		return -EINVAL;
@@ -336,12 +341,16 @@ int layer_xattr_set(struct fs *fs, struct inode *inode, const char *name, const 
 		    int flags, bool kill_setgid)
 {
 	bool acl = strcmp(name, ACL_ACCESS) == 0 || strcmp(name, ACL_DEFAULT) == 0;
+	CLEANUP(free_pointer) void *before = NULL;
 	struct tx_node *taken;
 	struct tx tx;
 	int result;
 
 	if (!acl && !is_kept(name))
 		return -EOPNOTSUPP;
+	/* Removing an ACL that is not there is no change, and no error. */
+	if (acl && is_no_acl(value, size) && layer_xattr_get(fs, inode, name, &before) == -ENODATA)
+		return 0;
 	tx_begin(fs, &tx);
 	result = tx_node(&tx, inode, &taken);
 	if (result == 0)

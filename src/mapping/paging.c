@@ -13,10 +13,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "mapping/guard.h"
 #include "mapping/lock.h"
 #include "mapping/residency.h"
+#include "mapping/stream.h"
 #include "mapping/windows.h"
 
 /* What is read at a time, and how far the reading runs ahead of the waiting. */
@@ -98,30 +100,21 @@ static size_t inside_pages(const struct window *window)
 	return (size_t)page_round_up(atomic_load_explicit(&window->inside, memory_order_relaxed));
 }
 
-/* Reads ahead from where that has come to. */
-static int read_on(int fd, uint64_t *ahead, uint64_t until, const struct mapping_stop *stop)
-{
-	uint64_t from = *ahead;
-
-	if (until <= from)
-		return 0;
-	*ahead = until;
-	return read_ahead(fd, from, until - from, stop);
-}
-
 int mapping_preload(struct mapping *mapping, const struct window_source *source, uint64_t offset,
 		    uint64_t length, const struct mapping_stop *stop)
 {
+	CLEANUP(stream_end) struct stream stream = STREAM_NONE;
 	struct window_source quiet = *source;
-	uint64_t at = page_round_down(offset), end = MIN(offset + length, source->size), ahead = at;
+	uint64_t at = page_round_down(offset), end = MIN(offset + length, source->size);
 	int result = 0;
 
 	quiet.quiet = true;
+	stream_begin(source->fd, at, end, source->size, &stream);
 	while (result == 0 && (at = past_hole(source->fd, at, end)) < end) {
 		struct window_pin pin = {0};
 
-		/* The kernel reads the next part while this one is waited for. */
-		result = read_on(source->fd, &ahead, MIN(at + PRELOAD_AHEAD, end), stop);
+		/* Where the disk is not waited for, it is busy with the next part while this one is. */
+		result = stream_on(&stream, MIN(at + (stream.own ? PRELOAD_STEP : PRELOAD_AHEAD), end), stop);
 		if (result == 0)
 			result = mapping_pin(mapping, &quiet, at, (size_t)MIN(end - at, PRELOAD_STEP), &pin);
 		if (result == 0)
@@ -134,14 +127,17 @@ int mapping_preload(struct mapping *mapping, const struct window_source *source,
 
 int file_preload(int fd, uint64_t offset, uint64_t length, const struct mapping_stop *stop)
 {
-	uint64_t at = page_round_down(offset), end = page_round_up(offset + length), ahead = at;
+	CLEANUP(stream_end) struct stream stream = STREAM_NONE;
+	uint64_t at = page_round_down(offset), end = page_round_up(offset + length);
+	struct stat info;
 	int result = 0;
 
+	stream_begin(fd, at, end, fstat(fd, &info) == 0 ? (uint64_t)info.st_size : UINT64_MAX, &stream);
 	while (result == 0 && (at = past_hole(fd, at, end)) < end) {
 		size_t step = (size_t)MIN(end - at, PRELOAD_STEP);
 		void *bytes;
 
-		result = read_on(fd, &ahead, MIN(at + PRELOAD_AHEAD, end), stop);
+		result = stream_on(&stream, MIN(at + (stream.own ? PRELOAD_STEP : PRELOAD_AHEAD), end), stop);
 		if (result < 0)
 			break;
 		bytes = mmap(NULL, step, PROT_READ, MAP_SHARED, fd, (off_t)at);
@@ -205,6 +201,15 @@ static struct window *next_to_read(struct mapping *mapping)
 	return NULL;
 }
 
+static int stream_range(const struct window_source *source, uint64_t offset, uint64_t length,
+			const struct mapping_stop *stop)
+{
+	CLEANUP(stream_end) struct stream stream = STREAM_NONE;
+
+	stream_begin(source->fd, offset, offset + length, source->size, &stream);
+	return stream_on(&stream, offset + length, stop);
+}
+
 int mapping_work(struct mapping *mapping, const struct window_source *source, const struct mapping_stop *stop)
 {
 	struct paging_refusal refusal = {0};
@@ -212,9 +217,9 @@ int mapping_work(struct mapping *mapping, const struct window_source *source, co
 	int result = 0;
 
 	if (atomic_exchange(&mapping->read_ahead, false))
-		result = read_ahead(source->fd, 0, source->size, stop);
+		result = stream_range(source, 0, source->size, stop);
 	while (result == 0 && (pin.window = next_to_read(mapping)) != NULL) {
-		result = read_ahead(source->fd, pin.window->offset, inside_pages(pin.window), stop);
+		result = stream_range(source, pin.window->offset, inside_pages(pin.window), stop);
 		window_unpin(&pin);
 	}
 	if (result == 0 && mapping_wants_locks(mapping)) {

@@ -61,6 +61,18 @@ def fallocate(fd, mode, offset, length):
     _checked(_libc.fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(length)))
 
 
+def getdents64(fd):
+    """The rest of an open directory: (name, inode number) of each entry, "." and ".." included."""
+    buffer, entries = ctypes.create_string_buffer(65536), []
+    while (got := _checked(_libc.getdents64(fd, buffer, len(buffer)))) > 0:
+        at = 0
+        while at < got:
+            ino, _, length = struct.unpack_from("=QqH", buffer, at)
+            entries.append((os.fsdecode(buffer.raw[at + 19:at + length].split(b"\0", 1)[0]), ino))
+            at += length
+    return entries
+
+
 def link_fd(fd, path):
     """Give the file behind an open descriptor, an O_TMPFILE one too, a name."""
     source = os.fsencode("/proc/self/fd/%d" % fd)

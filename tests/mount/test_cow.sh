@@ -304,6 +304,99 @@ os.setxattr(MNT + "/shared/open", "system.posix_acl_default", acl)
 equal(os.getxattr(MNT + "/shared/open", "system.posix_acl_default"), acl)
 PY
 
+check 'set-id bits go or stay by all groups of the caller, and with a chown(2) of nobody to nobody' py <<'PY'
+def steps(d):
+    answers = []
+    os.makedirs(d + "/setids")
+    os.chmod(d + "/setids", 0o777)
+    for mode in (0o644, 0o4755, 0o6755, 0o2745, 0o2767, 0o6767, 0o4777):
+        for uid, groups in ((0, ()), (12345, ()), (12345, (4242,)), (12345, tuple(range(5000, 5100)) + (4242,))):
+            for name, action in [
+                ("chown to nobody", lambda p: os.chown(p, -1, -1)),
+                ("chown", lambda p: os.chown(p, -1, 12345)),
+                ("write", lambda p: os.pwrite(os.open(p, os.O_WRONLY), b"y", 0)),
+                ("truncate", lambda p: os.truncate(p, 10)),
+                ("fallocate", lambda p: fallocate(os.open(p, os.O_RDWR), 0, 0, 8192)),
+            ]:
+                path = "%s/setids/%o-%d-%d-%s" % (d, mode, uid, len(groups), name.replace(" ", "-"))
+                write_file(path, b"x" * 100)
+                os.chown(path, 12345, 4242)
+                os.chmod(path, mode)
+                before = os.stat(path).st_ctime_ns
+                time.sleep(0.005)
+                def act(path=path, action=action):
+                    return str(outcome(action, path))
+                said = act() if uid == 0 else as_user(uid, act, groups=groups)
+                now = os.stat(path)
+                answers.append((name, uid, len(groups), oct(mode), said, oct(now.st_mode), now.st_ctime_ns != before))
+    return answers
+on_both(steps)
+PY
+
+check 'removing an ACL that is not there changes nothing' py <<'PY'
+def steps(d):
+    write_file(d + "/plain", b"x")
+    os.mkdir(d + "/plain-dir")
+    answers = []
+    for path, name in (("/plain", "access"), ("/plain", "default"), ("/plain-dir", "access"), ("/plain-dir", "default")):
+        before = os.stat(d + path).st_ctime_ns
+        time.sleep(0.02)
+        for remove in (lambda: os.removexattr(d + path, "system.posix_acl_" + name),
+                       lambda: os.setxattr(d + path, "system.posix_acl_" + name, struct.pack("<I", 2))):
+            answers.append((path, name, outcome(remove), os.stat(d + path).st_ctime_ns == before))
+    acl = struct.pack("<IHHIHHIHHIHHIHHI", 2, 1, 6, 0xFFFFFFFF, 2, 4, 4711, 4, 4, 0xFFFFFFFF, 16, 4, 0xFFFFFFFF, 32, 4, 0xFFFFFFFF)
+    os.setxattr(d + "/plain", "system.posix_acl_access", acl)
+    before = os.stat(d + "/plain").st_ctime_ns
+    time.sleep(0.02)
+    os.removexattr(d + "/plain", "system.posix_acl_access")
+    answers.append((os.stat(d + "/plain").st_ctime_ns != before, os.listxattr(d + "/plain")))
+    return answers
+answers = on_both(steps)
+equal(all(answer[3] for answer in answers[:8]), True)
+PY
+
+check 'a write takes a capability away, a store through a mapping does not' py <<'PY'
+def steps(d):
+    answers = []
+    for name in ("own", "sym"):
+        path = d + "/caps-" + name
+        write_file(path, b"x" * 8192)
+        os.setxattr(path, "security.capability", struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0))
+        fd = os.open(path, os.O_RDWR)
+        with mmap.mmap(fd, 8192) as mapped:
+            mapped[5] = 66
+            mapped.flush()
+        os.fsync(fd)
+        answers.append("security.capability" in os.listxattr(path))
+        os.pwrite(fd, b"y", 0)
+        answers.append("security.capability" in os.listxattr(path))
+        os.close(fd)
+    return answers
+equal(on_both(steps), [True, False] * 2)
+PY
+
+check 'the number of ".." is that of the directory above, also after a renaming' py <<'PY'
+def dots(path):
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    data, found = getdents64(fd), {}
+    os.close(fd)
+    for name, ino in data:
+        if name in (".", ".."):
+            found[name] = ino
+    return found
+def right(path, above):
+    equal(dots(path), {".": os.stat(path).st_ino, "..": os.stat(above).st_ino}, path)
+os.makedirs(MNT + "/above/below/deep")
+right(MNT, MNT)
+right(MNT + "/dir", MNT)
+right(MNT + "/dir/sub", MNT + "/dir")
+right(MNT + "/above/below", MNT + "/above")
+os.rename(MNT + "/above/below", MNT + "/dir/moved")
+right(MNT + "/dir/moved", MNT + "/dir")
+os.rename(MNT + "/dir/moved", MNT + "/above/below")
+right(MNT + "/above/below", MNT + "/above")
+PY
+
 check 'git works, and commits the tree' bash -ec '
 	cd "$MNT/empty" && git init -q work && cd work && git config user.email a@b && git config user.name a
 	cp ../../numbers . && git add . && git commit -qm one && seq 50 >>numbers && git commit -qam two

@@ -10,6 +10,7 @@ export LAYER=$WORK/layer
 mkdir -p "$BACKING/dir/sub" "$BACKING/gone"
 seq 20000 >"$BACKING/numbers"
 echo text >"$BACKING/text"
+touch "$BACKING/torn-lazy" "$BACKING/torn-never"
 ln "$BACKING/text" "$BACKING/hard"
 echo deep >"$BACKING/dir/sub/deep"
 truncate -s 64M "$BACKING/big"
@@ -165,6 +166,26 @@ check 'sync=never: all of it' py <<'PY'
 equal(read_file(MNT + "/last"), b"l" * 70000)
 PY
 stop_mount
+
+for mode in lazy never; do
+	export mode
+	mount_layer "sync=$mode"
+	check "sync=$mode: what was written to a file that is open when the mount is torn away is saved" py <<'PY'
+fd = os.open(MNT + "/torn-" + os.environ["mode"], os.O_RDWR)
+os.pwrite(fd, b"o" * 50000, 0)
+os.fsync(fd)
+os.pwrite(fd, b"p" * 50000, 50000)
+# Aborts the connection: nobody tells the daemon to close the file.
+subprocess.check_call(["umount", "-f", "-l", MNT])
+wait_until(10, lambda: not os.path.exists("/proc/%s/exe" % os.environ["DAEMON"]))
+PY
+	daemon_ends 20
+	mount_layer
+	check "sync=$mode: all of it" py <<'PY'
+equal(read_file(MNT + "/torn-" + os.environ["mode"]), b"o" * 50000 + b"p" * 50000)
+PY
+	stop_mount
+done
 
 check 'a layer of another BACKING, of another format, or none at all is refused by name' bash -ec '
 	refused() {

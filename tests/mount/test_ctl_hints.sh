@@ -93,6 +93,72 @@ lock_keeps_pages() {
 }
 check 'lock keeps pages in memory, map and top show it, unlock undoes it' lock_keeps_pages
 
+check 'locks outlive the last close and that the kernel forgets the file; unlock and evict end them' py <<'PY'
+def locked():
+    windows = statistics()["windows"]
+    return windows["locked_files"], windows["locked"]
+def of(name):
+    return json.loads(os.getxattr(MNT + "/" + name, "user.memmapfs.file"))["locked"]
+def names_of(name):
+    return sorted(entry for entry in os.listdir(MNT) if entry.startswith(name))
+equal(locked(), (0, 0))
+equal(statistics()["windows"]["locked_files_max"] > 1000, True)
+write_file(BACKING + "/stays", b"s" * 10 * PAGE)
+os.setxattr(MNT + "/stays", "user.memmapfs.lock", b"now")
+equal((of("stays"), locked()), (10 * PAGE, (1, 10 * PAGE)))
+os.setxattr(MNT + "/stays", "user.memmapfs.lock", b"now:0:4K")
+equal(locked(), (1, 10 * PAGE))
+# The event has the kernel drop the name, and with it the inode, which nobody has open.
+for turn in range(5):
+    os.rename(BACKING + "/stays", BACKING + "/moved")
+    wait_until(5, lambda: names_of("stays") == [] and not os.path.exists(MNT + "/stays"))
+    equal(locked(), (1, 10 * PAGE))
+    equal(of("moved"), 10 * PAGE)
+    os.rename(BACKING + "/moved", BACKING + "/stays")
+    wait_until(5, lambda: not os.path.exists(MNT + "/moved"))
+equal(of("stays"), 10 * PAGE)
+os.setxattr(MNT + "/stays", "user.memmapfs.unlock", b"now:0:%d" % (2 * PAGE))
+equal((of("stays"), locked()), (8 * PAGE, (1, 8 * PAGE)))
+os.setxattr(MNT + "/stays", "user.memmapfs.unlock", b"now")
+equal((of("stays"), locked()), (0, (0, 0)))
+os.setxattr(MNT + "/stays", "user.memmapfs.lock", b"now:0:4K")
+equal(locked(), (1, PAGE))
+os.setxattr(MNT + "/stays", "user.memmapfs.evict", b"now")
+equal(locked(), (0, 0))
+PY
+
+check 'locks go with the last name of a file that nobody has open' py <<'PY'
+def locked():
+    windows = statistics()["windows"]
+    return windows["locked_files"], windows["locked"]
+def lock(name):
+    write_file(MNT + "/" + name, b"s" * 10 * PAGE)
+    os.setxattr(MNT + "/" + name, "user.memmapfs.lock", b"now")
+lock("gone")
+os.link(MNT + "/gone", MNT + "/again")
+os.unlink(MNT + "/gone")
+equal(locked(), (1, 10 * PAGE))
+os.unlink(MNT + "/again")
+wait_until(1, lambda: locked() == (0, 0))
+# In BACKING, when the kernel knows the file and when it does not.
+lock("gone")
+os.unlink(BACKING + "/gone")
+wait_until(5, lambda: locked() == (0, 0))
+lock("gone")
+os.rename(BACKING + "/gone", BACKING + "/unseen")
+wait_until(5, lambda: not os.path.exists(MNT + "/gone"))
+equal(locked(), (1, 10 * PAGE))
+os.unlink(BACKING + "/unseen")
+wait_until(5, lambda: locked() == (0, 0))
+lock("gone")
+fd = os.open(MNT + "/gone", os.O_RDONLY)
+os.unlink(MNT + "/gone")
+time.sleep(2.5)
+equal(locked(), (1, 10 * PAGE))
+os.close(fd)
+wait_until(5, lambda: locked() == (0, 0))
+PY
+
 advice_is_taken_or_refused_with_a_reason() {
 	ctl advise random "$MNT/tree/one" "$MNT/tree/below/two"
 	same advice random "$(getfattr --absolute-names --only-values -n user.memmapfs.advice "$MNT/tree/one")"

@@ -112,6 +112,29 @@ top.type(b"\x03")
 equal(top.status() in (0, 1, -signal.SIGINT), True)
 PY
 
+check 'q quits though the daemon answers nobody, and so it is shown' live <<'PY'
+daemon = int(os.environ["DAEMON"])
+top = Terminal(80, 24)
+top.shows(b"a-file")
+os.kill(daemon, signal.SIGSTOP)
+try:
+    top.shows(b"no answer from the daemon for 0:0")
+    top.type(b"q")
+    equal(top.status(), 0)
+    # One that has not even been able to look at the mount.
+    late = Terminal(80, 24)
+    late.shows(b"no answer from the daemon for 0:0")
+    late.type(b"q")
+    equal(late.status(), 0)
+    again = Terminal(80, 24)
+    again.shows(b"no answer")
+finally:
+    os.kill(daemon, signal.SIGCONT)
+again.shows(b"a-file")
+again.type(b"q")
+equal(again.status(), 0)
+PY
+
 check 'a daemon that goes is told where it can be read' live <<'PY'
 top = Terminal(80, 24)
 top.shows(b"a-file")

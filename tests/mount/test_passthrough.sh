@@ -167,8 +167,6 @@ PY
 
 check 'preloading and locking act on the page cache that the kernel serves from' py <<'PY'
 write_file(BACKING + "/loaded", b"p" * 1000000)
-# The event of the new name has the kernel forget it, and with it a file that nobody has open, locks and all.
-held = os.open(MNT + "/loaded", os.O_RDONLY)
 os.setxattr(MNT + "/loaded", "user.memmapfs.lock", b"now")
 wait_until(5, lambda: json.loads(os.getxattr(MNT + "/loaded", "user.memmapfs.file"))["locked"] >= 1000000)
 os.setxattr(MNT + "/loaded", "user.memmapfs.unlock", b"now")

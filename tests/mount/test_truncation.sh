@@ -39,7 +39,7 @@ for size in (1, 4095, 4096, 5000, 65536, 300000, 0):
 PY
 
 	check "$1: reads that race truncation in BACKING return right bytes or fewer, never an error" py <<'PY'
-SIZE = 512 * 1024
+SIZE = 2 * MIB
 pattern = bytes((n * 31 + n // 4096) % 255 + 1 for n in range(SIZE))
 write_file(BACKING + "/race", pattern)
 def cutter(me):
@@ -59,7 +59,7 @@ def reader(seed):
         end = time.monotonic() + 1.5
         while time.monotonic() < end:
             offset = rng.randrange(SIZE)
-            length = rng.choice((1, 100, 4096, 70000, 200000))
+            length = rng.choice((1, 100, 4096, 70000, 200000, 500000, MIB))
             data = os.pread(fd, length, offset)
             count += 1
             short += len(data) < min(length, SIZE - offset)

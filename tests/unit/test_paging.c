@@ -262,6 +262,22 @@ START_TEST(a_file_without_windows_is_preloaded)
 }
 END_TEST
 
+/* However much the kernel would like to read ahead. */
+START_TEST(a_part_of_a_file_is_read_and_nothing_else)
+{
+	struct window_source now = source();
+
+	drop();
+	ck_assert_int_eq(file_preload(file, 8 * page, 2 * page, NULL), 0);
+	ck_assert_uint_eq(resident(), 2 * page);
+	ck_assert_int_eq(mapping_preload(&mapping, &now, 16 * page, 4 * page, NULL), 0);
+	ck_assert_uint_le(resident(), size / 4);
+	drop();
+	ck_assert_int_eq(mapping_preload(&mapping, &now, size - 3 * page, 3 * page, NULL), 0);
+	ck_assert_uint_ge(resident(), 3 * page);
+}
+END_TEST
+
 /* populate reads the window, and not the whole file. */
 START_TEST(populate_reads_the_window_that_is_mapped)
 {
@@ -532,6 +548,7 @@ int main(void)
 	tcase_add_test(tests, names_are_found_and_destructive_ones_refused);
 	tcase_add_test(tests, preload_is_for_whoever_wants_the_bytes);
 	tcase_add_test(tests, a_file_without_windows_is_preloaded);
+	tcase_add_test(tests, a_part_of_a_file_is_read_and_nothing_else);
 	tcase_add_test(tests, populate_reads_the_window_that_is_mapped);
 	tcase_add_test(tests, async_preload_is_due_and_done_by_the_work);
 	tcase_add_test(tests, long_work_can_be_stopped);

@@ -186,7 +186,7 @@ static void fill_row(const struct node *node, struct node_row *ret_row)
 	*ret_row = (struct node_row){
 		.id = atomic_load(&node->id),
 		.own = atomic_load(&node->own),
-		.stx = node->stx,
+		.stx = node_stat_statx(&node->stx),
 		.clean = node->pages.clean,
 		.target = node->target,
 		.before = node->before,
@@ -326,7 +326,7 @@ int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node)
 	if (result < 0)
 		return result;
 	pthread_rwlock_wrlock(&node->lock);
-	node->stx = row.stx;
+	node->stx = node_stat_of(&row.stx);
 	node->before = row.before;
 	pthread_rwlock_unlock(&node->lock);
 	atomic_store(&node->id, row.id);

@@ -17,6 +17,7 @@
 #include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -165,7 +166,27 @@ static enum ctl_status judge(const char *point, const char *said)
 	return CTL_FAILED;
 }
 
-static enum ctl_status await_end(const char *point, int connection)
+/* The process at the other end, which lives: a pidfd, or -1 where it is in another PID namespace. */
+static int process_of(int connection)
+{
+	struct ucred peer;
+	socklen_t length = sizeof(peer);
+
+	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.pid <= 0)
+		return -1;
+	return (int)syscall(SYS_pidfd_open, peer.pid, 0);
+}
+
+/* The connection is closed a moment before the process is gone. */
+static void await_exit(int process)
+{
+	struct pollfd gone = {.fd = process, .events = POLLIN};
+
+	while (process >= 0 && poll(&gone, 1, -1) < 0 && errno == EINTR)
+		continue;
+}
+
+static enum ctl_status await_end(const char *point, int connection, int process)
 {
 	char said[16] = "";
 	size_t length = 0;
@@ -187,8 +208,10 @@ static enum ctl_status await_end(const char *point, int connection)
 		if (got < 0 && errno == EINTR)
 			continue;
 		/* A reset is an end as well. */
-		if (got <= 0)
+		if (got <= 0) {
+			await_exit(process);
 			return judge(point, said);
+		}
 		length += (size_t)got;
 	}
 }
@@ -197,7 +220,7 @@ enum ctl_status ctl_umount(const char *const *options, char **operands, int coun
 {
 	CLEANUP(client_close) struct client client = CLIENT_NONE;
 	CLEANUP(free_pointer) char *point = NULL;
-	CLEANUP(close_fd) int connection = -1;
+	CLEANUP(close_fd) int connection = -1, process = -1;
 
 	(void)options;
 	(void)count;
@@ -211,9 +234,10 @@ enum ctl_status ctl_umount(const char *const *options, char **operands, int coun
 	connection = promise(&client, point);
 	if (connection < 0)
 		return CTL_FAILED;
+	process = process_of(connection);
 	/* What we hold open would keep it busy. */
 	client_close(&client);
 	if (unmount(point) < 0)
 		return CTL_FAILED;
-	return await_end(point, connection);
+	return await_end(point, connection, process);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs.h"
+#include "layer/commit.h"
 #include "layer/discard.h"
 #include "layer/report.h"
 #include "util.h"
@@ -90,6 +91,7 @@ static int with_paths(const char *argument, int (*call)(void *context, char *con
 
 struct call {
 	struct fs *fs;
+	bool force;
 	const struct layer_stop *stop;
 	char **ret_reply;
 };
@@ -101,16 +103,45 @@ static int call_discard(void *context, char *const *paths, size_t count)
 	return layer_discard(call->fs, paths, count, call->ret_reply);
 }
 
+static int call_commit(void *context, char *const *paths, size_t count)
+{
+	struct call *call = context;
+
+	return layer_commit(call->fs, paths, count, call->force, call->stop, call->ret_reply);
+}
+
+static int run_commit(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
+{
+	struct call call = {fs, false, stop, ret_reply};
+
+	return with_paths(argument, call_commit, &call);
+}
+
+static int run_overwrite(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
+{
+	struct call call = {fs, true, stop, ret_reply};
+
+	return with_paths(argument, call_commit, &call);
+}
+
+static int run_progress(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
+{
+	(void)argument;
+	(void)stop;
+	return layer_commit_progress(fs, ret_reply);
+}
+
 static int run_discard(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
 {
-	struct call call = {fs, stop, ret_reply};
+	struct call call = {fs, false, stop, ret_reply};
 
 	return with_paths(argument, call_discard, &call);
 }
 
 static const struct verb verbs[] = {
-	{"info", run_info},	{"status", run_status},	  {"diff", run_diff},
-	{"ranges", run_ranges}, {"discard", run_discard},
+	{"info", run_info},	      {"status", run_status},	  {"diff", run_diff},
+	{"ranges", run_ranges},	      {"discard", run_discard},	  {"commit", run_commit},
+	{"overwrite", run_overwrite}, {"progress", run_progress},
 };
 
 int layer_command(struct fs *fs, const char *words, const struct layer_stop *stop, char **ret_reply)

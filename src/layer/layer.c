@@ -16,6 +16,7 @@
 #include "layer/backing.h"
 #include "layer/keep.h"
 #include "layer/origin.h"
+#include "log.h"
 #include "util.h"
 
 int layer_open(struct fs *fs, char **ret_error)
@@ -60,6 +61,9 @@ int layer_open(struct fs *fs, char **ret_error)
 		LOCK_SCOPE(&layer->lock);
 		result = layer_record_locked(fs, fs->root, root);
 	}
+	if (result == 0 && keep_commit_noted(fs, NULL, NULL) > 0 && !fs->offline)
+		log_warning("a commit of layer '%s' was interrupted: a part of it is in BACKING; repeat it",
+			    fs->options.layer);
 	return result;
 }
 
@@ -235,6 +239,8 @@ void layer_forget(struct fs *fs, struct inode *inode)
 		db_node_delete(fs->layer->db, id);
 		atomic_fetch_sub(&fs->layer->origins, node->has_origin);
 	}
+	if (fs->layer != NULL && atomic_load(&node->version) != 0)
+		atomic_fetch_add(&fs->layer->forgotten, 1);
 	/* As everything ends the inodes go in no order: the parent may be gone, and nobody counts any more. */
 	if (fs->layer != NULL && node->parent != NULL)
 		inode_unref(fs, node->parent);

@@ -203,6 +203,7 @@ void inode_forget(struct fs *fs, uint64_t nodeid, uint64_t lookups)
 
 	if (inode == NULL)
 		return;
+	LAYER_SERVE_SCOPE(fs);
 	shard = key_shard_of(fs, inode);
 	pthread_mutex_lock(&shard->lock);
 	inode->lookups -= MIN(lookups, inode->lookups);
@@ -230,8 +231,10 @@ void inode_ref(struct inode *inode)
 
 void inode_unref(struct fs *fs, struct inode *inode)
 {
-	struct inode_shard *shard = key_shard_of(fs, inode);
+	struct inode_shard *shard;
 
+	LAYER_SERVE_SCOPE(fs);
+	shard = key_shard_of(fs, inode);
 	/* Under the lock, so that of two who let go at once only the last looks at the inode. */
 	pthread_mutex_lock(&shard->lock);
 	atomic_fetch_sub(&inode->refs, 1);
@@ -380,6 +383,25 @@ bool inode_count_lookup(struct fs *fs, const struct identity_key *key, struct in
 	inode->lookups++;
 	*ret_inode = inode;
 	return true;
+}
+
+void inode_become(struct fs *fs, struct inode *inode, const struct identity_key *key,
+		  struct identity_handle *handle)
+{
+	struct inode_shard *shard = key_shard_of(fs, inode);
+
+	pthread_mutex_lock(&shard->lock);
+	if (inode->indexed)
+		remove_locked(shard, inode, false);
+	inode->key = *key;
+	free(inode->handle);
+	inode->handle = handle;
+	pthread_mutex_unlock(&shard->lock);
+	shard = key_shard_of(fs, inode);
+	pthread_mutex_lock(&shard->lock);
+	inode->indexed = true;
+	insert_locked(shard, inode, false);
+	pthread_mutex_unlock(&shard->lock);
 }
 
 struct inode *inode_known(struct fs *fs, int directory_fd, const char *name)

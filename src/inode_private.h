@@ -31,4 +31,13 @@ bool inode_count_lookup(struct fs *fs, const struct identity_key *key, struct in
  */
 struct inode *inode_publish(struct fs *fs, struct inode *fresh);
 
+/**
+ * inode_become() - the inode stands for another object from here on; its nodeid stays
+ * @handle: consumed; NULL: none
+ *
+ * Nobody uses inodes meanwhile. Locks: the key shards'.
+ */
+void inode_become(struct fs *fs, struct inode *inode, const struct identity_key *key,
+		  struct identity_handle *handle);
+
 #endif

@@ -44,6 +44,8 @@ void layer_print_status(const json_t *object)
 	fputs(", over ", stdout);
 	print_name(text_of(object, "backing", "?"));
 	putchar('\n');
+	if (json_is_true(json_object_get(object, "interrupted")))
+		puts("a commit was interrupted: a part of it is in BACKING; the next commit finishes it");
 	if (count > 0)
 		printf("%10s %9s %9s  %-8s %s\n", "PAGES", "BYTES", "SIZE", "BASE", "FILE");
 	json_array_foreach(files, index, file)

@@ -9,6 +9,7 @@
 #include "fs.h"
 #include "json_name.h"
 #include "layer/checkpoint.h"
+#include "layer/commit.h"
 #include "layer/discard.h"
 #include "layer/layer.h"
 #include "layer/report.h"
@@ -97,6 +98,7 @@ static int with_paths(const char *argument, int (*call)(void *context, char *con
 
 struct call {
 	struct fs *fs;
+	bool force;
 	const struct layer_stop *stop;
 	char **ret_reply;
 };
@@ -108,7 +110,7 @@ static int call_discard(void *context, char *const *paths, size_t count)
 	return layer_discard(call->fs, paths, count, call->ret_reply);
 }
 
-/* What a base has of an object would have to come to light, and nobody looks there yet. */
+/* What a base has of an object would have to come to light, or to go along, and nobody looks there yet. */
 static int check_alone(struct fs *fs, const char *done, char **ret_reply)
 {
 	if (fs->layer->base_count == 0)
@@ -117,9 +119,39 @@ static int check_alone(struct fs *fs, const char *done, char **ret_reply)
 			   fs->layer->bases[0]->home.path, done);
 }
 
+static int call_commit(void *context, char *const *paths, size_t count)
+{
+	struct call *call = context;
+
+	return layer_commit(call->fs, paths, count, call->force, call->stop, call->ret_reply);
+}
+
+static int run_commit(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
+{
+	struct call call = {fs, false, stop, ret_reply};
+	int result = check_alone(fs, "committed", ret_reply);
+
+	return result < 0 ? result : with_paths(argument, call_commit, &call);
+}
+
+static int run_overwrite(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
+{
+	struct call call = {fs, true, stop, ret_reply};
+	int result = check_alone(fs, "committed", ret_reply);
+
+	return result < 0 ? result : with_paths(argument, call_commit, &call);
+}
+
+static int run_progress(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
+{
+	(void)argument;
+	(void)stop;
+	return layer_commit_progress(fs, ret_reply);
+}
+
 static int run_discard(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
 {
-	struct call call = {fs, stop, ret_reply};
+	struct call call = {fs, false, stop, ret_reply};
 	int result = check_alone(fs, "discarded from", ret_reply);
 
 	return result < 0 ? result : with_paths(argument, call_discard, &call);
@@ -157,8 +189,9 @@ static int run_checkpoint(struct fs *fs, const char *argument, const struct laye
 }
 
 static const struct verb verbs[] = {
-	{"info", run_info},	{"status", run_status},	  {"diff", run_diff},
-	{"ranges", run_ranges}, {"discard", run_discard}, {"checkpoint", run_checkpoint},
+	{"info", run_info},	      {"status", run_status},	  {"diff", run_diff},
+	{"ranges", run_ranges},	      {"discard", run_discard},	  {"commit", run_commit},
+	{"overwrite", run_overwrite}, {"progress", run_progress}, {"checkpoint", run_checkpoint},
 };
 
 int layer_command(struct fs *fs, const char *words, const struct layer_stop *stop, char **ret_reply)

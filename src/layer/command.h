@@ -10,6 +10,9 @@
  *   diff [CURSOR]    differences: report_diff()
  *   ranges CURSOR    report_ranges()
  *   discard PATHS    layer_discard(); not of a layer over others
+ *   commit PATHS     layer_commit(); likewise
+ *   overwrite PATHS  the same over what was changed in BACKING meanwhile
+ *   progress         layer_commit_progress()
  *   checkpoint PATH  checkpoint_live(); an absolute path. {"base", "warning"}
  *
  * PATHS are separated by newlines; in a path a newline is written as \n and a backslash as \\. None: everything.

@@ -35,16 +35,34 @@ static void bind_attributes(sqlite3_stmt *statement, const struct node_row *row)
 	db_bind_number(statement, 17, row->clean);
 }
 
+static void bind_origin(sqlite3_stmt *statement, const struct node_row *row)
+{
+	db_bind_number(statement, 21, row->origin.dev);
+	db_bind_number(statement, 22, row->origin.ino);
+	db_bind_number(statement, 23, (uint64_t)row->origin.birth_ns);
+	if (row->handle != NULL) {
+		db_bind_number(statement, 24, (uint64_t)row->handle->mount);
+		db_bind_number(statement, 25, (uint64_t)row->handle->type);
+		db_bind_bytes(statement, 26, row->handle->data, row->handle->bytes);
+	}
+	db_bind_name(statement, 27, row->path);
+}
+
+static void bind_before(sqlite3_stmt *statement, const struct origin_state *before)
+{
+	if (!before->known)
+		return;
+	db_bind_number(statement, 29, before->size);
+	bind_time(statement, 30, &before->mtime);
+	bind_time(statement, 32, &before->ctime);
+}
+
 static void bind_pages(sqlite3_stmt *statement, const struct node_row *row)
 {
 	db_bind_bytes(statement, 19, row->data, row->data_size);
 	db_bind_bytes(statement, 20, row->zero, row->zero_size);
 	db_bind_number(statement, 28, row->page_count);
-	if (row->before.known) {
-		db_bind_number(statement, 29, row->before.size);
-		bind_time(statement, 30, &row->before.mtime);
-		bind_time(statement, 32, &row->before.ctime);
-	}
+	bind_before(statement, &row->before);
 }
 
 int db_node_insert(struct layer_db *db, const struct node_row *row)
@@ -54,17 +72,8 @@ int db_node_insert(struct layer_db *db, const struct node_row *row)
 	bind_attributes(statement, row);
 	db_bind_name(statement, 18, row->target);
 	bind_pages(statement, row);
-	if (row->has_origin) {
-		db_bind_number(statement, 21, row->origin.dev);
-		db_bind_number(statement, 22, row->origin.ino);
-		db_bind_number(statement, 23, (uint64_t)row->origin.birth_ns);
-		if (row->handle != NULL) {
-			db_bind_number(statement, 24, (uint64_t)row->handle->mount);
-			db_bind_number(statement, 25, (uint64_t)row->handle->type);
-			db_bind_bytes(statement, 26, row->handle->data, row->handle->bytes);
-		}
-		db_bind_name(statement, 27, row->path);
-	}
+	if (row->has_origin)
+		bind_origin(statement, row);
 	return db_run(statement);
 }
 
@@ -177,6 +186,17 @@ int db_node_by_origin(struct layer_db *db, const struct identity_key *origin, st
 	db_bind_number(statement, 2, origin->dev);
 	db_bind_number(statement, 3, (uint64_t)origin->birth_ns);
 	return load(statement, ret_row);
+}
+
+int db_node_adopt(struct layer_db *db, const struct node_row *row)
+{
+	sqlite3_stmt *statement = db->statements[NODE_ADOPT];
+
+	db_bind_number(statement, 1, row->id);
+	db_bind_number(statement, 2, row->own);
+	bind_origin(statement, row);
+	bind_before(statement, &row->before);
+	return db_run(statement);
 }
 
 int db_node_delete(struct layer_db *db, uint64_t id)

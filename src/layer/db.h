@@ -143,6 +143,9 @@ int db_node_load(struct layer_db *db, uint64_t id, struct node_row *ret_row);
 /** db_node_by_origin() - the record of a BACKING object. Return: as db_node_load(). */
 int db_node_by_origin(struct layer_db *db, const struct identity_key *origin, struct node_row *ret_row);
 
+/** db_node_adopt() - the record stands for another object: its origin, handle and state are @row's, and what is own */
+int db_node_adopt(struct layer_db *db, const struct node_row *row);
+
 /** db_node_delete() - a record with its names and extended attributes */
 int db_node_delete(struct layer_db *db, uint64_t id);
 
@@ -173,18 +176,20 @@ int db_entry_put(struct layer_db *db, uint64_t parent, const char *name, uint64_
 int db_entry_delete(struct layer_db *db, uint64_t parent, const char *name);
 
 /**
- * db_whiteout_put() - note that a name was removed
- * @removed: what BACKING has there, for who wants to remove that too
+ * db_entry_cover() - as db_entry_put(), over what BACKING has under the name
+ * @covered: that, for who wants to do the same there; with inode number 0: nothing
  */
-int db_whiteout_put(struct layer_db *db, uint64_t parent, const char *name, const struct statx *removed);
+int db_entry_cover(struct layer_db *db, uint64_t parent, const char *name, uint64_t node,
+		   const struct statx *covered);
 
 /* An entry with its place; free with db_named_fini(). */
 struct db_named {
 	uint64_t parent;
 	char *name; /* malloc'ed */
 	struct db_entry entry;
-	struct identity_key removed_key; /* of a whiteout: what it stands for */
-	struct origin_state removed;	 /* likewise; ctime is not kept */
+	struct identity_key removed_key; /* what BACKING had there; inode number 0: nothing */
+	struct origin_state
+		removed; /* likewise, without ctime; not known of a name that stayed what it was */
 };
 
 /** db_named_fini() - free what a named entry holds; also as CLEANUP() */
@@ -201,12 +206,16 @@ int db_entry_next(struct layer_db *db, uint64_t parent, const char *name, struct
 /** db_entry_of() - the @index'th name of a node, in the order of db_entry_next(). Return: likewise. */
 int db_entry_of(struct layer_db *db, uint64_t node, uint64_t index, struct db_named *ret_named);
 
+/** db_entry_named() - the entry of a name, with what it stands for. Return: as db_entry_next(). */
+int db_entry_named(struct layer_db *db, uint64_t parent, const char *name, struct db_named *ret_named);
+
 /**
- * db_whiteout_of() - a whiteout that stands for an object on the device of BACKING's root
+ * db_whiteout_of() - the @index'th whiteout that stands for an object on the device of BACKING's root
  *
  * Return: as db_entry_next().
  */
-int db_whiteout_of(struct layer_db *db, const struct identity_key *removed, struct db_named *ret_named);
+int db_whiteout_of(struct layer_db *db, const struct identity_key *removed, uint64_t index,
+		   struct db_named *ret_named);
 
 /** db_node_next() - the record with the smallest id above @after. Return: as db_node_load(). */
 int db_node_next(struct layer_db *db, uint64_t after, struct node_row *ret_row);

@@ -73,7 +73,13 @@ static const char *const texts[STATEMENTS] = {
 		    " LEFT JOIN nodes n ON n.id=e.node WHERE e.parent=?1 ORDER BY e.name",
 	[ENTRY_NEXT] = NAMED "WHERE (e.parent,e.name)>(?1,?2) ORDER BY e.parent,e.name LIMIT 1",
 	[ENTRY_OF] = NAMED "WHERE e.node=?1 AND e.node<>0 ORDER BY e.parent,e.name LIMIT 1 OFFSET ?2",
-	[WHITEOUT_OF] = NAMED "WHERE e.node=0 AND e.removed_ino=?1 AND e.removed_birth=?2 LIMIT 1",
+	[WHITEOUT_OF] = NAMED "WHERE e.node=0 AND e.removed_ino=?1 AND e.removed_birth=?2"
+			      " ORDER BY e.parent,e.name LIMIT 1 OFFSET ?3",
+	[ENTRY_NAMED] = NAMED "WHERE e.parent=?1 AND e.name=?2",
+	[NODE_ADOPT] =
+		"UPDATE nodes SET own=?2,origin_dev=?21,origin_ino=?22,origin_birth=?23,handle_mount=?24,"
+		"handle_type=?25,handle=?26,path=?27,before_size=?29,before_mtime=?30,before_mtime_ns=?31,"
+		"before_ctime=?32,before_ctime_ns=?33 WHERE id=?1",
 	[NODE_NEXT] = "SELECT " COLUMNS " FROM nodes WHERE id>?1 ORDER BY id LIMIT 1",
 	[XATTR_GET] = "SELECT value FROM xattrs WHERE node=?1 AND name=?2",
 	[XATTR_PUT] = "INSERT OR REPLACE INTO xattrs(node,name,value) VALUES(?1,?2,?3)",

@@ -41,19 +41,20 @@ int db_entry_put(struct layer_db *db, uint64_t parent, const char *name, uint64_
 	return db_run(statement);
 }
 
-int db_whiteout_put(struct layer_db *db, uint64_t parent, const char *name, const struct statx *removed)
+int db_entry_cover(struct layer_db *db, uint64_t parent, const char *name, uint64_t node,
+		   const struct statx *covered)
 {
-	struct identity_key key = identity_of_statx(removed);
+	struct identity_key key = identity_of_statx(covered);
 	sqlite3_stmt *statement = db->statements[ENTRY_PUT];
 
 	db_bind_number(statement, 1, parent);
 	db_bind_name(statement, 2, name);
-	db_bind_number(statement, 3, DB_WHITEOUT);
+	db_bind_number(statement, 3, node);
 	db_bind_number(statement, 4, key.ino);
 	db_bind_number(statement, 5, (uint64_t)key.birth_ns);
-	db_bind_number(statement, 6, removed->stx_size);
-	db_bind_number(statement, 7, (uint64_t)removed->stx_mtime.tv_sec);
-	db_bind_number(statement, 8, removed->stx_mtime.tv_nsec);
+	db_bind_number(statement, 6, covered->stx_size);
+	db_bind_number(statement, 7, (uint64_t)covered->stx_mtime.tv_sec);
+	db_bind_number(statement, 8, covered->stx_mtime.tv_nsec);
 	return db_run(statement);
 }
 
@@ -98,12 +99,23 @@ int db_entry_of(struct layer_db *db, uint64_t node, uint64_t index, struct db_na
 	return read_named(statement, ret_named);
 }
 
-int db_whiteout_of(struct layer_db *db, const struct identity_key *removed, struct db_named *ret_named)
+int db_entry_named(struct layer_db *db, uint64_t parent, const char *name, struct db_named *ret_named)
+{
+	sqlite3_stmt *statement = db->statements[ENTRY_NAMED];
+
+	db_bind_number(statement, 1, parent);
+	db_bind_name(statement, 2, name);
+	return read_named(statement, ret_named);
+}
+
+int db_whiteout_of(struct layer_db *db, const struct identity_key *removed, uint64_t index,
+		   struct db_named *ret_named)
 {
 	sqlite3_stmt *statement = db->statements[WHITEOUT_OF];
 
 	db_bind_number(statement, 1, removed->ino);
 	db_bind_number(statement, 2, (uint64_t)removed->birth_ns);
+	db_bind_number(statement, 3, index);
 	return read_named(statement, ret_named);
 }
 

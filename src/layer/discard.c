@@ -29,8 +29,10 @@ struct discard {
 	struct ids directories; /* that lose entries: their link counts follow */
 	struct inode **live;	/* of the nodes that go; each with a lookup counted */
 	size_t live_count;
-	struct ids files; /* of nodes that are not in memory */
-	uint64_t origins, objects, pages;
+	struct ids files; /* page files that go */
+	uint64_t origins, objects;
+	uint64_t pages; /* of nodes that are not in memory */
+	uint64_t freed; /* pages of those that are */
 	struct forgetting forgetting;
 };
 
@@ -112,7 +114,7 @@ static int drop_whiteouts(struct discard *discard, const struct identity_key *ke
 	CLEANUP(db_named_fini) struct db_named named = {0};
 	int result;
 
-	while ((result = db_whiteout_of(db, key, &named)) == 0) {
+	while ((result = db_whiteout_of(db, key, 0, &named)) == 0) {
 		result = drop_entry(discard, named.parent, named.name);
 		db_named_fini(&named);
 		if (result < 0)
@@ -158,8 +160,8 @@ static int drop_record(struct discard *discard, struct node_row *row)
 	if (inode == NULL) {
 		discard->pages += row->page_count;
 		discard->origins += row->has_origin;
-		result = ids_add(&discard->files, row->id);
 	}
+	result = ids_add(&discard->files, row->id);
 	return result < 0 ? result : db_node_delete(fs->layer->db, row->id);
 }
 
@@ -268,7 +270,7 @@ static void settle(struct discard *discard)
 			node->stx.stx_nlink = 0;
 			continue;
 		}
-		discard->pages += pages_data(&node->pages);
+		discard->freed += pages_data(&node->pages);
 		maintain_reset(fs, inode);
 	}
 }
@@ -331,8 +333,16 @@ int layer_discard(struct fs *fs, char *const *paths, size_t count, char **ret_re
 	int result;
 
 	*ret_reply = NULL;
-	if (pthread_mutex_trylock(&fs->layer->maintain_lock) != 0)
+	if (pthread_mutex_trylock(&fs->layer->maintain_lock) != 0) {
+		*ret_reply = strdup("another command is changing the layer");
 		return -EBUSY;
+	}
+	/* BACKING has a part of it, and only the layer the rest. */
+	if (keep_commit_noted(fs, NULL, NULL) > 0) {
+		pthread_mutex_unlock(&fs->layer->maintain_lock);
+		*ret_reply = strdup("a commit was interrupted; repeat it first");
+		return -EBUSY;
+	}
 	/* What clients stored through mappings would come after it. */
 	if (fs->session != NULL)
 		session_fsync_clients(fs->session);
@@ -348,7 +358,7 @@ int layer_discard(struct fs *fs, char *const *paths, size_t count, char **ret_re
 	forget_run(fs, &discard.forgetting);
 	pthread_mutex_unlock(&fs->layer->maintain_lock);
 	if (result == 0 && asprintf(ret_reply, "{\"objects\":%" PRIu64 ",\"bytes\":%" PRIu64 "}",
-				    discard.objects, discard.pages * LAYER_PAGE) < 0)
+				    discard.objects, (discard.pages + discard.freed) * LAYER_PAGE) < 0)
 		result = -ENOMEM;
 	ids_fini(&discard.work);
 	ids_fini(&discard.directories);

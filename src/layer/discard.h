@@ -17,7 +17,7 @@ struct fs;
  *
  * Locks:  stops serving, then layer->lock.
  * Blocks: until nobody is served, and for the disk.
- * Return: 0, -EBUSY while another command changes the layer, -EROFS, as maintain_find(), or -errno of the database.
+ * Return: 0, -EBUSY while another command changes the layer or after a commit was interrupted, -EROFS, as maintain_find(), or -errno of the database.
  */
 int layer_discard(struct fs *fs, char *const *paths, size_t count, char **ret_reply);
 

@@ -11,6 +11,7 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct fs;
@@ -41,6 +42,24 @@ char *keep_holder(const struct fs *fs);
  * Return: 0, -ENOTDIR where there is no layer, or as keep_open().
  */
 int keep_backing(const char *path, char **ret_backing, char **ret_error);
+
+/**
+ * keep_commit_begin() - note that a commit of these paths begins, and the name of its stage
+ *
+ * Locks: layer->lock. Return: 0 or -errno of the database.
+ */
+int keep_commit_begin(struct fs *fs, char *const *paths, size_t count);
+
+/** keep_commit_end() - note that it has ended. Return: likewise. */
+int keep_commit_end(struct fs *fs);
+
+/**
+ * keep_commit_noted() - the commit that was noted and has not ended
+ * @ret_paths: malloc'ed, and each of them; none: everything. NULL: only asks, and has its stage known
+ *
+ * Return: 1, 0 where there is none, or -errno of the database.
+ */
+int keep_commit_noted(struct fs *fs, char ***ret_paths, size_t *ret_count);
 
 /** keep_closing() - note that the layer was closed as it should be. In memory: nothing. */
 void keep_closing(struct fs *fs);

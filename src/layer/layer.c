@@ -17,6 +17,7 @@
 #include "layer/keep.h"
 #include "layer/origin.h"
 #include "layer/stack.h"
+#include "log.h"
 #include "util.h"
 
 int layer_open(struct fs *fs, char **ret_error)
@@ -64,7 +65,12 @@ int layer_open(struct fs *fs, char **ret_error)
 		LOCK_SCOPE(&layer->lock);
 		result = layer_record_locked(fs, fs->root, root);
 	}
-	return result < 0 ? result : keep_opened(fs);
+	if (result == 0)
+		result = keep_opened(fs);
+	if (result == 0 && keep_commit_noted(fs, NULL, NULL) > 0 && !fs->offline)
+		log_warning("a commit of layer '%s' was interrupted: a part of it is in BACKING; repeat it",
+			    fs->options.layer);
+	return result;
 }
 
 void layer_close(struct fs *fs)
@@ -175,6 +181,8 @@ void layer_forget(struct fs *fs, struct inode *inode)
 			atomic_fetch_sub(&fs->layer->origins, node->has_origin);
 		}
 	}
+	if (fs->layer != NULL && atomic_load(&node->version) != 0)
+		atomic_fetch_add(&fs->layer->forgotten, 1);
 	/* As everything ends the inodes go in no order: the parent may be gone, and nobody counts any more. */
 	if (fs->layer != NULL && node->parent != NULL)
 		inode_unref(fs, node->parent);

@@ -124,6 +124,8 @@ struct layer {
 	int writable;	     /* constant; BACKING's root, through which a commit writes; -1: none */
 	pthread_mutex_t maintain_lock; /* held while the layer is committed or discarded from */
 	struct layer_progress progress;
+	char stage[40]; /* set once, protected by lock then; see commit_is_stage(); "": none yet */
+	_Atomic uint64_t forgotten;	/* nodes that went from memory after they were changed */
 	pthread_mutex_t commit_lock;	/* taken before lock; held until what is committed is on the disk */
 	_Atomic bool failed;		/* the database has lost changes: nothing more is committed */
 	struct layer_removal *removals; /* protected by lock; page files that go once the record says so */
@@ -153,6 +155,15 @@ int layer_node(struct fs *fs, struct inode *inode, struct node **ret_node);
 
 /** layer_peek() - the node of an inode if it has one already, else NULL */
 struct node *layer_peek(struct inode *inode);
+
+/**
+ * layer_adopt() - an inode stands for another object of BACKING from here on, which has a name in a directory
+ * @handle: of that object; NULL: none; copied
+ *
+ * Serving is stopped. Return: 0, -ENOMEM, or -errno of opening it.
+ */
+int layer_adopt(struct fs *fs, struct inode *inode, int directory, const char *name, const struct statx *stx,
+		const struct identity_handle *handle);
 
 /** layer_forget() - free an inode's node with it. Locks: layer->lock, for nodes without a name. */
 void layer_forget(struct fs *fs, struct inode *inode);

@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "fs.h"
+#include "layer/commit.h"
 #include "layer/keep.h"
 #include "layer/layer.h"
 #include "layer/names.h"
@@ -115,7 +116,8 @@ static int list_backing(struct fs *fs, struct inode *directory, const struct kno
 			const struct dirent64 *entry = (struct dirent64 *)(buffer + at);
 
 			at += entry->d_reclen;
-			if (!is_dots(entry->d_name) && !is_known(known, entry->d_name))
+			if (!is_dots(entry->d_name) && !is_known(known, entry->d_name) &&
+			    !commit_is_stage(fs, directory, entry->d_name))
 				result = call(context, entry->d_name,
 					      inode_number(fs, directory->key.dev, entry->d_ino),
 					      DTTOIF(entry->d_type));

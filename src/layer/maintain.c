@@ -206,6 +206,5 @@ void maintain_reset(struct fs *fs, struct inode *inode)
 	if (inode != fs->root && id != 0) {
 		atomic_store(&node->id, 0);
 		atomic_fetch_sub(&fs->layer->origins, 1);
-		keep_remove_locked(fs, id);
 	}
 }

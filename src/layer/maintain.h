@@ -59,7 +59,7 @@ int maintain_save_all(struct fs *fs);
 /**
  * maintain_reset() - nothing of an inode's object is the layer's any more: it is BACKING's as it is
  *
- * The record is gone or goes in the same transaction. Serving is stopped.
+ * The record is gone or goes in the same transaction; the page file is the caller's to remove. Serving is stopped.
  */
 void maintain_reset(struct fs *fs, struct inode *inode);
 

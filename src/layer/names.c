@@ -10,6 +10,7 @@
 
 #include "fs.h"
 #include "layer/acl.h"
+#include "layer/commit.h"
 #include "layer/layer.h"
 #include "layer/origin.h"
 #include "layer/stack.h"
@@ -77,6 +78,8 @@ int layer_lookup(struct fs *fs, struct inode *directory, const char *name, struc
 		return result;
 	if (strlen(name) > NAME_MAX)
 		return -ENAMETOOLONG;
+	if (commit_is_stage(fs, directory, name))
+		return -ENOENT;
 	result = lookup_entry(fs, node, name, &ret_found->inode);
 	if (result == -ENOENT && node->has_origin && !atomic_load(&directory->covered))
 		result = lookup_backing(fs, directory, name, &ret_found->inode);
@@ -118,7 +121,11 @@ static int tx_directory(struct tx *tx, struct inode *directory, struct tx_node *
 
 static int put_name(struct fs *fs, struct tx_node *directory, const char *name, uint64_t node)
 {
-	return db_entry_put(fs->layer->db, atomic_load(&directory->node->id), name, node);
+	struct statx covered;
+
+	if (origin_statx_name(fs, directory->inode, name, &covered) < 0)
+		covered = (struct statx){0};
+	return db_entry_cover(fs->layer->db, atomic_load(&directory->node->id), name, node, &covered);
 }
 
 /* A name goes: BACKING's, if it has one there, must not come to light. */
@@ -133,7 +140,7 @@ static int drop_name(struct fs *fs, struct tx_node *directory, const char *name)
 	if (result == 0 && entry.node != DB_WHITEOUT)
 		return db_entry_put(fs->layer->db, id, name, DB_WHITEOUT);
 	if (result == -ENOENT && origin_statx_name(fs, directory->inode, name, &removed) == 0)
-		return db_whiteout_put(fs->layer->db, id, name, &removed);
+		return db_entry_cover(fs->layer->db, id, name, DB_WHITEOUT, &removed);
 	return db_entry_delete(fs->layer->db, id, name);
 }
 

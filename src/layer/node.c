@@ -6,7 +6,9 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "file.h"
 #include "fs.h"
+#include "inode_private.h"
 #include "layer/layer.h"
 #include "layer/origin.h"
 #include "layer/serve.h"
@@ -215,4 +217,42 @@ int layer_open_pages(struct fs *fs, struct inode *inode)
 	for (struct lower *lower = node->lower; lower != NULL && fd == -ENOENT; lower = lower->next)
 		fd = store_file(&lower->base->store, lower->id, false);
 	return fd == -ENOENT ? -ESTALE : fd;
+}
+
+int layer_adopt(struct fs *fs, struct inode *inode, int directory, const char *name, const struct statx *stx,
+		const struct identity_handle *handle)
+{
+	struct node *node = layer_peek(inode);
+	struct identity_key key = identity_of_statx(stx);
+	struct identity_handle *copy = NULL;
+	struct file *file = file_peek(inode);
+	struct fd_use use;
+	int fd = -1;
+
+	if (handle != NULL) {
+		copy = malloc(sizeof(*copy) + handle->bytes);
+		if (copy == NULL)
+			return -ENOMEM;
+		memcpy(copy, handle, sizeof(*copy) + handle->bytes);
+	} else {
+		fd = openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0)
+			return -errno;
+	}
+	/* Those of the page file, or of what there was before. */
+	for (int kind = 0; kind < FD_KINDS; kind++)
+		fd_slot_close(&fs->fds, &inode->slots[kind]);
+	if (file != NULL)
+		mapping_drop(&file->mapping, false);
+	inode_become(fs, inode, &key, copy);
+	if (fd >= 0) {
+		fd_slot_fill(&fs->fds, &inode->slots[FD_PATH], inode, FD_PATH, fd, &use);
+		fd_use_end(&use);
+	}
+	pthread_rwlock_wrlock(&node->lock);
+	node->has_origin = true;
+	atomic_fetch_or(&node->own, OWN_ATTRIBUTES | OWN_MTIME);
+	node->before = origin_state(stx);
+	pthread_rwlock_unlock(&node->lock);
+	return 0;
 }

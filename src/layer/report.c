@@ -10,6 +10,7 @@
 #include "control_protocol.h"
 #include "fs.h"
 #include "json_name.h"
+#include "layer/keep.h"
 #include "layer/report_diff.h"
 #include "layer/serve.h"
 #include "layer/subject.h"
@@ -74,9 +75,11 @@ int report_info(struct fs *fs, char **ret_reply)
 {
 	const struct layer *layer = fs->layer;
 	json_t *object = json_pack(
-		"{so so sI sI sI}", "directory", layer->kept ? json_name(fs->options.layer) : json_null(),
+		"{so so sI sI sI sb}", "directory", layer->kept ? json_name(fs->options.layer) : json_null(),
 		"backing", json_name(fs->backing_path), "format", (json_int_t)DB_FORMAT, "bytes",
-		(json_int_t)(atomic_load(&layer->page_count) * LAYER_PAGE), "max", (json_int_t)layer->max);
+		(json_int_t)(atomic_load(&layer->page_count) * LAYER_PAGE), "max", (json_int_t)layer->max,
+		"interrupted",
+		keep_commit_noted(fs, NULL, NULL) > 0 && !atomic_load(&layer->progress.running));
 
 	*ret_reply = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
 	json_decref(object);

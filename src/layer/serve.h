@@ -37,8 +37,8 @@ static inline struct fs *layer_serve_enter(struct fs *fs)
 	return fs;
 }
 
-#define LAYER_SERVE_SCOPE(fs)                                                                                \
+#define LAYER_SERVE_SCOPE(served)                                                                            \
 	__attribute__((cleanup(layer_serve_leave), unused)) struct fs *layer_serve_scope =                   \
-		layer_serve_enter(fs)
+		layer_serve_enter(served)
 
 #endif

@@ -118,7 +118,7 @@ START_TEST(entries_and_nodes_are_gone_through_in_order)
 	ck_assert_int_eq(db_node_insert(db, &row), 0);
 	ck_assert_int_eq(db_entry_put(db, 2, "\xff", 7), 0);
 	ck_assert_int_eq(db_entry_put(db, 1, "b", 7), 0);
-	ck_assert_int_eq(db_whiteout_put(db, 2, "a", &removed), 0);
+	ck_assert_int_eq(db_entry_cover(db, 2, "a", DB_WHITEOUT, &removed), 0);
 	ck_assert_int_eq(db_entry_next(db, 0, "", &named), 0);
 	ck_assert_uint_eq(named.parent, 1);
 	ck_assert_str_eq(named.name, "b");

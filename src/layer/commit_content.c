@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bytes and attributes of one object. A file that is in BACKING is written in place: the layer keeps its pages until
+ * the file is on the disk, so that whoever reads on the mount sees the same bytes throughout, and writing them
+ * again after an interruption comes to the same.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "fs.h"
+#include "layer/acl.h"
+#include "layer/command.h"
+#include "layer/commit_private.h"
+#include "layer/xattrs.h"
+#include "util.h"
+
+/* Copied at a time; whoever writes the file waits no longer than for that. */
+#define CHUNK ((size_t)4 << 20)
+
+static int write_all(int fd, const char *from, size_t length, uint64_t offset)
+{
+	while (length > 0) {
+		ssize_t put = pwrite(fd, from, length, (off_t)offset);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return -errno;
+		from += put;
+		length -= (size_t)put;
+		offset += (uint64_t)put;
+	}
+	return 0;
+}
+
+static int read_all(int fd, char *to, size_t length, uint64_t offset)
+{
+	while (length > 0) {
+		ssize_t got = pread(fd, to, length, (off_t)offset);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return got < 0 ? -errno : -EIO;
+		to += got;
+		length -= (size_t)got;
+		offset += (uint64_t)got;
+	}
+	return 0;
+}
+
+struct copy {
+	struct commit *commit;
+	struct inode *inode;
+	struct node *node;
+	struct fd_use pages;
+	int fd;	       /* BACKING's file */
+	uint64_t size; /* that it has */
+	char *buffer;
+};
+
+/* Zeros where the file has bytes; past its end they come by themselves. */
+static int copy_zeros(struct copy *copy, uint64_t from, uint64_t end)
+{
+	end = MIN(end, copy->size);
+	if (from >= end)
+		return 0;
+	if (fallocate(copy->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+		      (off_t)(end - from)) == 0)
+		return 0;
+	if (errno != EOPNOTSUPP)
+		return -errno;
+	memset(copy->buffer, 0, CHUNK);
+	for (int result = 0; from < end; from += MIN(end - from, CHUNK)) {
+		result = write_all(copy->fd, copy->buffer, (size_t)MIN(end - from, CHUNK), from);
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+static int copy_data(struct copy *copy, uint64_t from, uint64_t end)
+{
+	struct fs *fs = copy->commit->fs;
+	int result = copy->pages.fd >= 0 ? 0
+					 : layer_page_file(fs, copy->inode, copy->node, true, &copy->pages);
+
+	if (result == 0)
+		result = read_all(copy->pages.fd, copy->buffer, (size_t)(end - from), from);
+	if (result == 0)
+		result = write_all(copy->fd, copy->buffer, (size_t)(end - from), from);
+	atomic_fetch_add(&fs->layer->progress.done, end - from);
+	return result;
+}
+
+/* One run from @at on, as it is at this moment. Returns 1 at the end of the file. */
+static int copy_run(struct copy *copy, uint64_t *at)
+{
+	struct node *node = copy->node;
+	enum page_kind kind;
+	uint64_t size, next;
+	int result = 0;
+
+	pthread_rwlock_rdlock(&node->lock);
+	size = node->stx.stx_size;
+	if (*at < size) {
+		next = pages_run(&node->pages, *at, size, &kind);
+		if (kind == PAGES_DATA)
+			next = MIN(next, *at + CHUNK);
+		if (kind == PAGES_DATA)
+			result = copy_data(copy, *at, next);
+		else if (kind == PAGES_ZERO)
+			result = copy_zeros(copy, *at, next);
+		*at = next;
+	} else {
+		result = ftruncate(copy->fd, (off_t)size) < 0 ? -errno : 1;
+	}
+	pthread_rwlock_unlock(&node->lock);
+	return result;
+}
+
+static int copy_content(struct commit *commit, struct inode *inode, int fd)
+{
+	CLEANUP(free_pointer) char *buffer = malloc(CHUNK);
+	struct copy copy = {commit, inode, layer_peek(inode), FD_USE_NONE, fd, 0, buffer};
+	uint64_t at = 0;
+	struct stat info;
+	int result = 0;
+
+	if (buffer == NULL || fstat(fd, &info) < 0)
+		return buffer == NULL ? -ENOMEM : -errno;
+	copy.size = (uint64_t)info.st_size;
+	while (result == 0) {
+		result = copy_run(&copy, &at);
+		if (result == 0 && commit->stop->gave_up != NULL &&
+		    commit->stop->gave_up(commit->stop->context))
+			result = -EINTR;
+	}
+	fd_use_end(&copy.pages);
+	return MIN(result, 0);
+}
+
+/* Extended attributes that BACKING's object has and the layer's not. */
+static int drop_xattrs(struct fs *fs, uint64_t id, const char *path)
+{
+	CLEANUP(free_pointer) char *list = NULL;
+	ssize_t size = listxattr(path, NULL, 0), length;
+
+	if (size <= 0)
+		return size < 0 && errno != EOPNOTSUPP ? -errno : 0;
+	list = malloc((size_t)size);
+	length = list == NULL ? 0 : listxattr(path, list, (size_t)size);
+	for (ssize_t at = 0; at < length; at += (ssize_t)strlen(list + at) + 1) {
+		CLEANUP(free_pointer) void *value = NULL;
+
+		if (db_xattr_get(fs->layer->db, id, list + at, &value) == -ENODATA &&
+		    removexattr(path, list + at) < 0 && errno != ENODATA && errno != EPERM)
+			return -errno;
+	}
+	return list == NULL ? -ENOMEM : 0;
+}
+
+struct xattr_names {
+	char *names;
+	size_t length;
+};
+
+static int note_name(void *context, const char *name)
+{
+	struct xattr_names *list = context;
+	size_t size = strlen(name) + 1;
+	char *names = realloc(list->names, list->length + size);
+
+	if (names == NULL)
+		return -ENOMEM;
+	memcpy(names + list->length, name, size);
+	list->names = names;
+	list->length += size;
+	return 0;
+}
+
+static int write_xattrs(struct fs *fs, uint64_t id, const char *path)
+{
+	struct xattr_names list = {0};
+	int result = db_xattrs(fs->layer->db, id, note_name, &list);
+
+	if (result == 0)
+		result = drop_xattrs(fs, id, path);
+	for (size_t at = 0; at < list.length && result == 0; at += strlen(list.names + at) + 1) {
+		CLEANUP(free_pointer) void *value = NULL;
+		ssize_t size = db_xattr_get(fs->layer->db, id, list.names + at, &value);
+
+		if (size >= 0 && setxattr(path, list.names + at, value, (size_t)size, 0) < 0)
+			result = -errno;
+	}
+	free(list.names);
+	return result;
+}
+
+static struct timespec time_of(const struct statx_timestamp *time, bool own)
+{
+	if (!own)
+		return (struct timespec){.tv_nsec = UTIME_OMIT};
+	return (struct timespec){time->tv_sec, time->tv_nsec};
+}
+
+/* Owner, extended attributes, mode, times: each may change those before it, and none those after it. */
+static int write_attributes(struct commit *commit, const struct subject *subject, const struct statx *stx,
+			    uint32_t own, int fd)
+{
+	struct timespec times[] = {time_of(&stx->stx_atime, own & OWN_ATTRIBUTES),
+				   time_of(&stx->stx_mtime, own & (OWN_MTIME | OWN_CONTENT))};
+	char path[32];
+	int result = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if ((own & OWN_ATTRIBUTES) && fchownat(fd, "", stx->stx_uid, stx->stx_gid, AT_EMPTY_PATH) < 0)
+		return -errno;
+	if (own & OWN_XATTRS)
+		result = write_xattrs(commit->fs, subject->id, path);
+	if (result == 0 && (own & OWN_ATTRIBUTES) && !S_ISLNK(subject->type) &&
+	    chmod(path, stx->stx_mode & 07777) < 0)
+		result = -errno;
+	if (result == 0 && utimensat(AT_FDCWD, path, times, 0) < 0)
+		result = -errno;
+	return result;
+}
+
+static int write_object(struct commit *commit, const struct subject *subject, uint64_t *ret_version)
+{
+	bool content = S_ISREG(subject->type) && (subject->own & OWN_CONTENT);
+	CLEANUP(close_fd) int fd = commit_open(commit->fs, subject->inode, O_PATH | O_NOFOLLOW);
+	CLEANUP(close_fd) int file = -1;
+	struct node *node = layer_peek(subject->inode);
+	char link[32];
+	struct statx stx;
+	uint32_t own;
+	int result = 0;
+
+	if (fd < 0)
+		return fd;
+	*ret_version = atomic_load(&node->version);
+	if (content) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		file = open(link, O_WRONLY | O_CLOEXEC);
+		result = file < 0 ? -errno : copy_content(commit, subject->inode, file);
+	}
+	if (result < 0)
+		return result;
+	LOCK_SCOPE(&commit->fs->layer->lock);
+	pthread_rwlock_rdlock(&node->lock);
+	stx = node_stat_statx(&node->stx);
+	own = atomic_load(&node->own);
+	pthread_rwlock_unlock(&node->lock);
+	result = write_attributes(commit, subject, &stx, own, fd);
+	/* Before the layer's pages go. */
+	if (result == 0 && content && commit->fs->layer->kept && fsync(file) < 0)
+		result = -errno;
+	return result;
+}
+
+int commit_write(struct commit *commit, const struct subject *subject, uint64_t *ret_version)
+{
+	CLEANUP(free_pointer) char *path = NULL;
+	int result = write_object(commit, subject, ret_version);
+
+	if (result == 0 || result == -EINTR)
+		return result;
+	path = subject_path(commit->fs, subject->id);
+	return commit_fail(commit, result, "cannot write '%s' in BACKING: %s", path == NULL ? "?" : path,
+			   strerror(-result));
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MEMMAPFS_LAYER_COMMIT_PRIVATE_H
+#define MEMMAPFS_LAYER_COMMIT_PRIVATE_H
+
+/*
+ * What the files of a commit share. commit.c has the order of things, commit_select.c finds out what is to be
+ * committed, commit_stage.c makes new objects, commit_names.c gives, moves and removes names, commit_content.c
+ * writes bytes and attributes, commit_settle.c takes what is done out of the layer.
+ */
+
+#include "layer/commit.h"
+#include "layer/ids.h"
+#include "layer/maintain.h"
+#include "layer/subject.h"
+
+/* A name of the layer: a node's, or a whiteout. */
+struct commit_name {
+	uint64_t parent;
+	char *name;
+	uint64_t node; /* or DB_WHITEOUT */
+};
+
+/* How far a node is. */
+struct commit_node {
+	uint64_t version; /* of the node when its content and attributes were read */
+};
+
+struct commit {
+	struct fs *fs;
+	bool force;
+	const struct layer_stop *stop;
+	char **ret_error;
+	struct ids nodes;	  /* selected */
+	struct commit_node *done; /* by index in nodes */
+	struct commit_name *names;
+	size_t name_count, name_size;
+	struct ids staged;	  /* nodes that have a name in the stage */
+	int stage;		  /* the directory in BACKING where things are prepared, or -1 */
+	struct statx root_before; /* BACKING's root before that was made */
+	unsigned trash;
+	uint64_t objects;
+	uint64_t forgotten; /* layer->forgotten as it began */
+	struct forgetting forgetting;
+};
+
+/** commit_fail() - say why in the command's reply, unless something was said. Return: @error. */
+__attribute__((format(printf, 3, 4))) int commit_fail(struct commit *commit, int error, const char *format,
+						      ...);
+
+/** commit_add_name() - one more name; @name is copied. Return: 0 or -ENOMEM. */
+int commit_add_name(struct commit *commit, uint64_t parent, const char *name, uint64_t node);
+
+/** commit_select() - fill in nodes and names. Locks: serving, layer->lock. Return: 0 or -errno, said. */
+int commit_select(struct commit *commit, char *const *paths, size_t count);
+
+/** commit_below() - the nodes of all that is below a directory in BACKING and that the layer has a name for */
+int commit_below(struct commit *commit, int parent, const char *name, struct ids *nodes);
+
+/** commit_check() - -ESTALE where BACKING was changed meanwhile, said. Locks: likewise. */
+int commit_check(struct commit *commit);
+
+/** commit_open() - open what an inode stands for in BACKING, so that it can be written. Return: fd or -errno. */
+int commit_open(struct fs *fs, struct inode *inode, int flags);
+
+/** commit_same() - is this the object that an inode stands for? */
+bool commit_same(const struct inode *inode, const struct statx *stx);
+
+/** commit_stage() - have the stage open, made if need be. Return: 0 or -errno, said. */
+int commit_stage(struct commit *commit);
+
+/** commit_stage_name() - a node's name there */
+void commit_stage_name(uint64_t id, char ret_name[32]);
+
+/** commit_remove_tree() - remove a name, if it is there, with all that is below it. Return: 0 or -errno. */
+int commit_remove_tree(int parent, const char *name);
+
+/** commit_stage_end() - remove the stage with all that is in it and that the layer shows nowhere. Return: 0 or -errno. */
+int commit_stage_end(struct commit *commit);
+
+/** commit_make() - make what the selected nodes stand for that BACKING has not, in the stage. Return: 0 or -errno. */
+int commit_make(struct commit *commit);
+
+/** commit_secure() - see to it that no object that has to move loses its last name. Return: 0 or -errno, said. */
+int commit_secure(struct commit *commit);
+
+/** commit_place() - make BACKING's names those of the layer. Return: 0 or -errno, said. */
+int commit_place(struct commit *commit);
+
+/**
+ * commit_write() - write content and attributes of a node into its object
+ * @ret_version: of the node; what was changed since is not written
+ *
+ * Return: 0 or -errno, said.
+ */
+int commit_write(struct commit *commit, const struct subject *subject, uint64_t *ret_version);
+
+/** commit_settle() - take what is in BACKING now out of the layer. Return: 0 or -errno. */
+int commit_settle(struct commit *commit);
+
+#endif

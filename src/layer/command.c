@@ -11,6 +11,7 @@
 #include "layer/checkpoint.h"
 #include "layer/commit.h"
 #include "layer/discard.h"
+#include "layer/keep.h"
 #include "layer/layer.h"
 #include "layer/report.h"
 #include "layer/stack.h"
@@ -168,6 +169,8 @@ static int run_checkpoint(struct fs *fs, const char *argument, const struct laye
 	(void)stop;
 	if (*argument != '/')
 		return home_refuse(ret_reply, -EINVAL, "a checkpoint needs an absolute path");
+	if (keep_commit_noted(fs, NULL, NULL) > 0)
+		return home_refuse(ret_reply, -EBUSY, "a commit was interrupted; repeat it first");
 	if (fs->session != NULL)
 		session_fsync_clients(fs->session);
 	result = sync_all(fs, true);

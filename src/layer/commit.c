@@ -195,8 +195,8 @@ static int check_writable(struct fs *fs, char **ret_reply)
 
 	if (fs->read_only)
 		*ret_reply = strdup("the mount is read-only");
-	else if (fs->options.layer_base != NULL)
-		*ret_reply = strdup("there are layers between this one and BACKING");
+	else if (fs->layer->base_count > 0)
+		*ret_reply = strdup("a layer that lies over another cannot be committed");
 	else if (fs->layer->writable < 0 || fstatvfs(fs->layer->writable, &info) < 0 ||
 		 (info.f_flag & ST_RDONLY))
 		*ret_reply = strdup("BACKING is read-only");

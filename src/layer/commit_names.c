@@ -312,15 +312,22 @@ static int clear_stage(struct commit *commit)
 int commit_stage_end(struct commit *commit)
 {
 	struct layer *layer = commit->fs->layer;
-	int result = commit->stage < 0 ? 0 : clear_stage(commit);
+	int result;
 	const struct statx *before = &commit->root_before;
 	struct timespec times[] = {{before->stx_atime.tv_sec, before->stx_atime.tv_nsec},
 				   {before->stx_mtime.tv_sec, before->stx_mtime.tv_nsec}};
 
-	if (commit->stage >= 0 && result == 0)
+	/* One that was killed may have left it, with nothing more to do there. */
+	if (commit->stage < 0)
+		commit->stage = openat(layer->writable, layer->stage,
+				       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (commit->stage < 0)
+		return errno == ENOENT ? 0 : -errno;
+	result = clear_stage(commit);
+	if (result == 0)
 		result = commit_remove_tree(layer->writable, layer->stage);
-	/* The stage came and went in a directory whose time the layer may not have changed; else it is set later. */
-	if (commit->stage >= 0 && result == 0)
+	/* It came and went in a directory whose time the layer may not have changed; else it is set later. */
+	if (result == 0)
 		futimens(layer->writable, times);
 	close_fd(&commit->stage);
 	return result;

@@ -3,7 +3,7 @@
 #define MEMMAPFS_LAYER_H
 
 /*
- * mode=cow: what programs change on the mount, kept apart from BACKING, which is only ever read.
+ * mode=cow: what programs change on the mount, kept apart from BACKING, which is only read; but see commit.h.
  *
  * The layer is a set of nodes. A node stands for one object: for one of BACKING, recognized by its identity
  * (device, inode number, birth time) and never by its path, or for one that was made on the mount. It has as

@@ -15,6 +15,7 @@
 #include "fs.h"
 #include "layer/keep.h"
 #include "layer/layer.h"
+#include "layer/serve.h"
 #include "log.h"
 #include "session.h"
 #include "sync.h"
@@ -66,6 +67,7 @@ void sync_fetch(struct fs *fs)
 /* What was written under sync=never is on no list, and until it is in the record of a file it is nowhere. */
 static void save_in_layer(struct fs *fs, struct inode *inode)
 {
+	LAYER_SERVE_SCOPE(fs);
 	struct node *node = layer_peek(inode);
 	int result = node == NULL ? 0 : layer_save(fs, inode, node);
 
@@ -83,8 +85,12 @@ static int sync_backing(struct fs *fs, bool needed)
 {
 	int result;
 
-	if (fs->layer != NULL && fs->layer->kept)
+	if (fs->layer != NULL && fs->layer->kept) {
 		inode_each_file(fs, save_in_layer);
+		/* Until those that somebody else was saving have got into the database. */
+		layer_stop_begin(fs);
+		layer_stop_end(fs);
+	}
 	if (fs->layer != NULL)
 		return keep_commit(fs);
 	if (fs->read_only || (!needed && !atomic_load(&fs->attributes_dirty) &&

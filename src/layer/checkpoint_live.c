@@ -220,6 +220,12 @@ int checkpoint_live(struct fs *fs, const char *path, char **ret_error)
 	if (pthread_mutex_trylock(&layer->maintain_lock) != 0)
 		return home_refuse(ret_error, -EBUSY, "layer '%s' is being changed by another command",
 				   layer->home.path);
+	if (keep_commit_noted(fs, NULL, NULL) > 0) {
+		pthread_mutex_unlock(&layer->maintain_lock);
+		return home_refuse(ret_error, -EBUSY,
+				   "a commit of layer '%s' was interrupted: repeat it first",
+				   layer->home.path);
+	}
 	layer_stop_begin(fs);
 	pthread_mutex_lock(&layer->commit_lock);
 	pthread_mutex_lock(&layer->lock);

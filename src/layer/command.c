@@ -111,7 +111,7 @@ static int call_discard(void *context, char *const *paths, size_t count)
 	return layer_discard(call->fs, paths, count, call->ret_reply);
 }
 
-/* What a base has of an object would have to come to light, and nobody looks there yet. */
+/* What a base has of an object would have to come to light, or to go along, and nobody looks there yet. */
 static int check_alone(struct fs *fs, const char *done, char **ret_reply)
 {
 	if (fs->layer->base_count == 0)
@@ -130,15 +130,17 @@ static int call_commit(void *context, char *const *paths, size_t count)
 static int run_commit(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
 {
 	struct call call = {fs, false, stop, ret_reply};
+	int result = check_alone(fs, "committed", ret_reply);
 
-	return with_paths(argument, call_commit, &call);
+	return result < 0 ? result : with_paths(argument, call_commit, &call);
 }
 
 static int run_overwrite(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
 {
 	struct call call = {fs, true, stop, ret_reply};
+	int result = check_alone(fs, "committed", ret_reply);
 
-	return with_paths(argument, call_commit, &call);
+	return result < 0 ? result : with_paths(argument, call_commit, &call);
 }
 
 static int run_progress(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)

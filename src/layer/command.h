@@ -10,6 +10,9 @@
  *   diff [CURSOR]    differences: report_diff()
  *   ranges CURSOR    report_ranges()
  *   discard PATHS    layer_discard(); not of a layer over others
+ *   commit PATHS     layer_commit(); likewise
+ *   overwrite PATHS  the same over what was changed in BACKING meanwhile
+ *   progress         layer_commit_progress()
  *   checkpoint PATH  checkpoint_live(); an absolute path. {"base", "warning"}
  *   commit PATHS     layer_commit(); not of a layer over others
  *   overwrite PATHS  the same over what was changed in BACKING meanwhile

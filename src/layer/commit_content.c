@@ -252,7 +252,7 @@ static int write_object(struct commit *commit, const struct subject *subject, ui
 		return result;
 	LOCK_SCOPE(&commit->fs->layer->lock);
 	pthread_rwlock_rdlock(&node->lock);
-	stx = node->stx;
+	stx = node_stat_statx(&node->stx);
 	own = atomic_load(&node->own);
 	pthread_rwlock_unlock(&node->lock);
 	result = write_attributes(commit, subject, &stx, own, fd);

@@ -48,7 +48,7 @@ static int own_locked(struct fs *fs, struct inode *inode, struct node *node)
 		return -EFBIG;
 	known = node->has_origin && layer_backing_statx(fs, inode, &backing) == 0;
 	pthread_rwlock_wrlock(&node->lock);
-	node->stx = now;
+	node->stx = node_stat_of(&now);
 	/* From here on, what is copied is of this state. */
 	if (known)
 		node->before = origin_state(&backing);

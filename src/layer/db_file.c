@@ -276,10 +276,13 @@ bool db_is_lost(const struct layer_db *db)
 
 int db_settle(struct layer_db *db)
 {
-	int result = db_run(db->statements[TRANSACTION_COMMIT]), begun;
+	int result = db_run(db->statements[TRANSACTION_COMMIT]), begun, busy = 0;
 
+	/* Where somebody is in its way it says so in its row. */
 	if (result == 0)
-		result = execute(db, "PRAGMA wal_checkpoint(TRUNCATE)");
+		result = pragma(db, "PRAGMA wal_checkpoint(TRUNCATE)", &busy);
+	if (result == 0 && busy != 0)
+		result = -EBUSY;
 	begun = db_run(db->statements[TRANSACTION_BEGIN]);
 	note_lost(db);
 	return result < 0 ? result : begun;

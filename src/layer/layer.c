@@ -65,10 +65,12 @@ int layer_open(struct fs *fs, char **ret_error)
 		LOCK_SCOPE(&layer->lock);
 		result = layer_record_locked(fs, fs->root, root);
 	}
+	if (result == 0)
+		result = keep_opened(fs);
 	if (result == 0 && keep_commit_noted(fs, NULL, NULL) > 0 && !fs->offline)
 		log_warning("a commit of layer '%s' was interrupted: a part of it is in BACKING; repeat it",
 			    fs->options.layer);
-	return result < 0 ? result : keep_opened(fs);
+	return result;
 }
 
 void layer_close(struct fs *fs)
@@ -192,7 +194,7 @@ static void fill_row(const struct node *node, struct node_row *ret_row)
 	*ret_row = (struct node_row){
 		.id = atomic_load(&node->id),
 		.own = atomic_load(&node->own),
-		.stx = node->stx,
+		.stx = node_stat_statx(&node->stx),
 		.clean = node->pages.clean,
 		.target = node->target,
 		.before = node->before,
@@ -332,7 +334,7 @@ int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node)
 	if (result < 0)
 		return result;
 	pthread_rwlock_wrlock(&node->lock);
-	node->stx = row.stx;
+	node->stx = node_stat_of(&row.stx);
 	node->before = row.before;
 	pthread_rwlock_unlock(&node->lock);
 	atomic_store(&node->id, row.id);

@@ -61,6 +61,20 @@ enum node_own {
 	OWN_ALL = 15,
 };
 
+/* What of struct statx a node keeps: every inode that the kernel knows has a node, and statx's own has twice this. */
+struct node_stat {
+	uint16_t stx_mode;
+	uint32_t stx_uid, stx_gid, stx_nlink, stx_rdev_major, stx_rdev_minor;
+	uint64_t stx_size;
+	struct statx_timestamp stx_atime, stx_mtime, stx_ctime, stx_btime;
+};
+
+/** node_stat_of() - what a node keeps of attributes */
+struct node_stat node_stat_of(const struct statx *stx);
+
+/** node_stat_statx() - the same as attributes, with nothing but these */
+struct statx node_stat_statx(const struct node_stat *stat);
+
 struct node {
 	/* Of these, committing and discarding take away while nobody is served; see serve.h. */
 	_Atomic uint64_t id;	  /* 0: the layer has no record of it; written under layer->lock */
@@ -70,7 +84,7 @@ struct node {
 	char *target;		  /* of a symbolic link made on the mount; constant */
 	struct lower *lower;	  /* what the bases have of it, topmost first; constant while being served */
 	pthread_rwlock_t lock;
-	struct statx stx;	    /* protected by lock; as far as it is own, else what BACKING last was */
+	struct node_stat stx;	    /* protected by lock; as far as it is own, else what BACKING last was */
 	struct pages pages;	    /* protected by lock; of a file with OWN_CONTENT */
 	struct origin_state before; /* protected by lock; as in struct node_row */
 	bool capability;   /* protected by lock; it may have security.capability, which a write takes away */

@@ -69,7 +69,7 @@ static int node_of_row(struct node_row *row, bool written, struct node **ret_nod
 	if (node == NULL)
 		return -ENOMEM;
 	atomic_init(&node->own, row->own);
-	node->stx = row->stx;
+	node->stx = node_stat_of(&row->stx);
 	node->before = row->before;
 	node->capability = row->own & OWN_CONTENT;
 	if (written) {
@@ -89,10 +89,10 @@ static int node_of_row(struct node_row *row, bool written, struct node **ret_nod
 static void complete_attributes(struct node *node, const struct node_row *row)
 {
 	uint32_t own = atomic_load(&node->own), more = row->own & ~own;
-	struct statx before = node->stx;
+	struct node_stat before = node->stx;
 
 	if (more & OWN_ATTRIBUTES) {
-		node->stx = row->stx;
+		node->stx = node_stat_of(&row->stx);
 		node->stx.stx_mtime = before.stx_mtime;
 		node->stx.stx_size = before.stx_size;
 	}

@@ -15,6 +15,41 @@
 #include "layer/stack.h"
 #include "util.h"
 
+struct node_stat node_stat_of(const struct statx *stx)
+{
+	return (struct node_stat){
+		.stx_mode = stx->stx_mode,
+		.stx_uid = stx->stx_uid,
+		.stx_gid = stx->stx_gid,
+		.stx_nlink = stx->stx_nlink,
+		.stx_rdev_major = stx->stx_rdev_major,
+		.stx_rdev_minor = stx->stx_rdev_minor,
+		.stx_size = stx->stx_size,
+		.stx_atime = stx->stx_atime,
+		.stx_mtime = stx->stx_mtime,
+		.stx_ctime = stx->stx_ctime,
+		.stx_btime = stx->stx_btime,
+	};
+}
+
+struct statx node_stat_statx(const struct node_stat *stat)
+{
+	return (struct statx){
+		.stx_mask = STATX_BASIC_STATS | STATX_BTIME,
+		.stx_mode = stat->stx_mode,
+		.stx_uid = stat->stx_uid,
+		.stx_gid = stat->stx_gid,
+		.stx_nlink = stat->stx_nlink,
+		.stx_rdev_major = stat->stx_rdev_major,
+		.stx_rdev_minor = stat->stx_rdev_minor,
+		.stx_size = stat->stx_size,
+		.stx_atime = stat->stx_atime,
+		.stx_mtime = stat->stx_mtime,
+		.stx_ctime = stat->stx_ctime,
+		.stx_btime = stat->stx_btime,
+	};
+}
+
 int layer_backing_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
@@ -101,7 +136,7 @@ static uint64_t blocks_of(const struct node *node, uint64_t backing_blocks)
 	       MIN(clean, lower_blocks(node->lower, backing_blocks));
 }
 
-static void take_attributes(const struct statx *from, struct statx *to)
+static void take_attributes(const struct node_stat *from, struct statx *to)
 {
 	to->stx_mode = from->stx_mode;
 	to->stx_uid = from->stx_uid;
@@ -133,7 +168,7 @@ int layer_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
 	pthread_rwlock_rdlock(&node->lock);
 	own = atomic_load_explicit(&node->own, memory_order_acquire);
 	if (!node->has_origin || result < 0) {
-		*ret_stx = node->stx;
+		*ret_stx = node_stat_statx(&node->stx);
 		ret_stx->stx_mask = STATX_BASIC_STATS | STATX_BTIME;
 		ret_stx->stx_blksize = LAYER_PAGE;
 		ret_stx->stx_blocks = 0;

@@ -25,7 +25,7 @@ static int snapshot(struct subject *subject, const struct node_row *row)
 	}
 	pthread_rwlock_rdlock(&node->lock);
 	subject->own = atomic_load(&node->own);
-	subject->stx = node->stx;
+	subject->stx = node_stat_statx(&node->stx);
 	subject->before = node->before;
 	result = pages_copy(&node->pages, &subject->pages);
 	pthread_rwlock_unlock(&node->lock);

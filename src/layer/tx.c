@@ -58,7 +58,7 @@ int tx_node(struct tx *tx, struct inode *inode, struct tx_node **ret_node)
 /* What else of a node is written at the same time stays as it is. */
 static void apply(struct tx_node *taken)
 {
-	struct statx *stx = &taken->node->stx;
+	struct node_stat *stx = &taken->node->stx;
 
 	if (taken->set & OWN_ATTRIBUTES) {
 		stx->stx_mode = taken->stx.stx_mode;
@@ -78,7 +78,7 @@ static int write_node(struct tx *tx, struct tx_node *taken)
 {
 	struct node *node = taken->node;
 	struct node_row row = {.id = atomic_load(&node->id)};
-	struct statx before;
+	struct node_stat before;
 	uint32_t own;
 
 	if (taken->set == 0)
@@ -88,10 +88,10 @@ static int write_node(struct tx *tx, struct tx_node *taken)
 	own = atomic_load(&node->own);
 	apply(taken);
 	row.own = atomic_load(&node->own);
-	row.stx = node->stx;
+	row.stx = node_stat_statx(&node->stx);
 	row.clean = node->pages.clean;
 	/* Kept for undoing. */
-	taken->stx = before;
+	taken->stx = node_stat_statx(&before);
 	taken->set = own;
 	pthread_rwlock_unlock(&node->lock);
 	return db_node_update(tx->fs->layer->db, &row, DB_ATTRIBUTES);
@@ -110,7 +110,7 @@ int tx_end(struct tx *tx, int result)
 		struct tx_node *taken = &tx->nodes[i];
 
 		pthread_rwlock_wrlock(&taken->node->lock);
-		taken->node->stx = taken->stx;
+		taken->node->stx = node_stat_of(&taken->stx);
 		atomic_store(&taken->node->own, taken->set);
 		pthread_rwlock_unlock(&taken->node->lock);
 	}

@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import time
 
@@ -49,11 +50,75 @@ def mounted(directory, image, fs):
         subprocess.run(["umount", root], check=True)
 
 
+def look_into_layer(directory, layer):
+    """What is wrong with its database, by a copy of it; and the layers below, where they are here."""
+    copy = os.path.join(directory, "layer")
+    os.mkdir(copy)
+    for name in ("layer.db", "layer.db-wal"):
+        if os.path.exists(os.path.join(layer, name)):
+            shutil.copy(os.path.join(layer, name), copy)
+    try:
+        with contextlib.closing(sqlite3.connect(os.path.join(copy, "layer.db"))) as database:
+            found = [row[0] for row in database.execute("PRAGMA integrity_check")]
+            stack = database.execute("SELECT value FROM facts WHERE name = 'stack'").fetchone() or (b"",)
+    except sqlite3.DatabaseError as error:
+        return [f"the database of {layer}: {error}"], []
+    below = [os.path.basename(line.split(b" ", 2)[2]).decode() for line in bytes(stack[0]).split(b"\0")[:-1]]
+    bases = [os.path.join(os.path.dirname(layer), name) for name in below]
+    return [] if found == ["ok"] else [f"the database of {layer}: {'; '.join(found[:3])}"], bases
+
+
+@contextlib.contextmanager
+def mounted_layer(directory, daemon, root, options):
+    """What programs see of the layer after the cut: a mount by the daemon of this machine."""
+    mount = os.path.join(directory, "mnt")
+    os.mkdir(mount)
+    with open(os.path.join(directory, "daemon"), "w+", encoding="utf-8") as said:
+        with subprocess.Popen([daemon, "-f", root, mount, "-o", options], stdout=said, stderr=said) as process:
+            while not os.path.ismount(mount) and process.poll() is None:
+                time.sleep(0.02)
+            if process.poll() is not None:
+                said.seek(0)
+                raise Torn(f"the layer does not open: {said.read()}")
+            try:
+                yield mount
+            finally:
+                subprocess.run(["umount", mount], check=True)
+        said.seek(0)
+        text = said.read()
+    if process.returncode != 0 or text:
+        raise Torn(f"the daemon over the layer ended with {process.returncode}: {text}")
+
+
+class Torn(Exception):
+    """The layer is not what it should be."""
+
+
+def check_promises(spec, directory, log, root):
+    """Returns the violations, and how many units are as promised."""
+    if not spec["layer"]:
+        checker = Checker(log, root, spec["run"])
+        return checker.check(), checker.units
+    layer, units = os.path.join(os.path.dirname(root), "layer"), 0
+    violations, bases = look_into_layer(directory, layer)
+    options = ",".join([f"mode=cow,layer={layer}"] + ([f"layer_base={':'.join(bases)}"] if bases else []))
+    try:
+        with mounted_layer(directory, spec["daemon"], root, options) as mount:
+            checker = Checker(log, mount, spec["run"])
+            violations += checker.check()
+            units = checker.units
+    except Torn as torn:
+        violations.append(str(torn))
+    if os.listdir(root):
+        violations.append(f"BACKING has {os.listdir(root)[:5]}")
+    return violations, units
+
+
 def run_guest(spec, directory, chance):
     """Boot, let it write for a while, cut. Returns what share of the unflushed blocks the disk kept."""
     current, stable = make_disk(directory, spec["fs"])
     disk = Disk(os.path.join(directory, "nbd"), current, stable)
-    words = [f"{name}={spec[name]}" for name in ("fs", "run", "kinds", "options", "mount") if name in spec]
+    words = [f"{name}={spec[name]}" for name in ("fs", "run", "kinds", "options", "mount", "checkpoints") if spec.get(name)]
     if spec["broken"]:
         words.append(f"break={spec['broken']}")
     guest = Guest(directory, spec["kernel"], spec["initramfs"], disk, spec["memory"])
@@ -127,9 +192,7 @@ def cut(spec):
             longest_sync_ms=max((end - begin for begin, end in busy), default=0) / 1000,
         )
         with mounted(directory, stable, spec["fs"]) as root:
-            checker = Checker(log, root, spec["run"])
-            result["violations"] = checker.check()
-        result["units"] = checker.units
+            result["violations"], result["units"] = check_promises(spec, directory, log, root)
     except (Failure, RuntimeError, OSError, subprocess.SubprocessError) as error:
         result["failure"] = f"{type(error).__name__}: {error}"
     result["took_s"] = round(time.monotonic() - started, 1)

@@ -37,10 +37,11 @@ guest_programs() {
 	gcc "${flags[@]}" -shared -fPIC "$1/shim.c" -o "$2/shim.so"
 }
 
-# guest_initramfs SOURCE OUTPUT PROGRAMS DAEMON [NAME=FILE...]
+# guest_initramfs SOURCE OUTPUT PROGRAMS DAEMON [NAME=FILE...] - memmapfsctl from beside the daemon, if it is there
 guest_initramfs() {
 	local source=$1 output=$2 programs=$3 bin=$4
 	shift 4
+	[ ! -x "${bin%/*}/memmapfsctl" ] || set -- "$@" bin/memmapfsctl="${bin%/*}/memmapfsctl"
 	python3 "$source/initramfs.py" "$output" "$guest_modules" init="$source/init" bin/busybox=/bin/busybox \
 		bin/memmapfs-fuse="$bin" bin/writer="$programs/writer" lib/powercut-shim.so="$programs/shim.so" \
 		bin/flakey="$programs/flakey" bin/probe="$programs/probe" bin/table="$source/table.sh" \

@@ -35,6 +35,8 @@ def specs(arguments, memory):
                 options = [f"sync={mode}"]
                 if mode == "periodic":
                     options.append(f"sync_interval={arguments.interval_ms}ms")
+                if arguments.layer:
+                    options.append("mode=cow,layer=/backing/layer")
                 if arguments.options:
                     options.append(arguments.options)
                 yield {
@@ -49,6 +51,9 @@ def specs(arguments, memory):
                     "seconds": (0.3 + interval * (mode == "periodic"), 1.5 + 4 * interval),
                     "broken": arguments.broken,
                     "dax": arguments.dax,
+                    "layer": arguments.layer,
+                    "checkpoints": arguments.checkpoints,
+                    "daemon": arguments.daemon,
                     "kernel": arguments.kernel,
                     "initramfs": os.path.join(arguments.work, "initramfs"),
                     "memory": memory,
@@ -94,6 +99,9 @@ def main():
     parser.add_argument("--interval", dest="interval_ms", type=milliseconds)
     parser.add_argument("--broken", choices=("all", "background"))
     parser.add_argument("--dax", action="store_true")
+    parser.add_argument("--layer", action="store_true")
+    parser.add_argument("--checkpoints", action="store_true")
+    parser.add_argument("--daemon")
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--kernel")

@@ -16,7 +16,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "file.h"
 #include "fs.h"
 #include "inode.h"
 #include "inode_private.h"
@@ -245,43 +244,6 @@ char *inode_name(struct fs *fs, struct inode *inode)
 	}
 	snprintf(path, PATH_MAX, "inode %llu", (unsigned long long)inode->key.ino);
 	return path;
-}
-
-/*
- * Is this descriptor all that keeps an open file alive? BACKING may have removed its name, and then no
- * handle leads back to it.
- */
-static bool is_last_thread(const struct inode *inode, enum fd_kind kind)
-{
-	struct file *file = atomic_load(&((struct inode *)inode)->file);
-	struct stat info;
-
-	if (file == NULL || !file_may_be_open(file))
-		return false;
-	for (int other = 0; other < FD_KINDS; other++) {
-		if (other != (int)kind && fd_slot_peek(&inode->slots[other]) >= 0)
-			return false;
-	}
-	return fstat(fd_slot_peek(&inode->slots[kind]), &info) == 0 && info.st_nlink == 0;
-}
-
-bool inode_slot_keeps(const void *object, enum fd_kind kind)
-{
-	const struct inode *inode = object;
-	struct file *file;
-
-	if (kind == FD_LAYER)
-		return false;
-	if (atomic_load(&inode->sticky))
-		return true;
-	if (inode->handle != NULL)
-		return is_last_thread(inode, kind);
-	if (kind == FD_PATH)
-		return true;
-	/* Without handles a descriptor is opened with the daemon's permissions of then, which may have
-	 * gone since: who has the file open must not notice. */
-	file = atomic_load(&((struct inode *)inode)->file);
-	return file != NULL && atomic_load(&file->openers) > 0;
 }
 
 int inode_hold(struct fs *fs, struct inode *inode)

@@ -16,7 +16,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "file.h"
 #include "fs.h"
 #include "inode.h"
 #include "inode_private.h"

@@ -191,11 +191,12 @@ from expect import *
 import sqlite3
 layer = os.environ["LAYER"]
 db = sqlite3.connect(layer + "/layer.db")
+db.execute("DROP INDEX names")
+db.execute("DROP INDEX whiteouts")
 for table, names in (("nodes", "before_size before_mtime before_mtime_ns before_ctime before_ctime_ns"),
                      ("entries", "removed_ino removed_birth removed_size removed_mtime removed_mtime_ns")):
     for name in names.split():
         db.execute("ALTER TABLE %s DROP COLUMN %s" % (table, name))
-db.execute("DROP INDEX names")
 db.execute("PRAGMA user_version=1")
 db.commit()
 db.close()

@@ -30,6 +30,13 @@ static const char *path_below(const struct layer_target *target, const char *pat
 	return NULL;
 }
 
+/* What programs have stored through mappings so far belongs to what is committed or thrown away. */
+static void hand_over(const struct layer_target *target)
+{
+	if (target->fs == NULL)
+		syncfs(target->client.fd);
+}
+
 /* Paths as layer/command.h has them, behind @head; malloc'ed, or NULL after having said why. */
 static char *join_paths(const struct layer_target *target, const char *head, char **paths, int count)
 {
@@ -72,8 +79,10 @@ enum ctl_status ctl_layer_discard(const char *const *options, char **operands, i
 
 	(void)options;
 	if (layer_target_open(operands[0], &target) < 0 ||
-	    (words = join_paths(&target, "", operands + 1, count - 1)) == NULL ||
-	    layer_target_ask(&target, "discard", words, &answer) < 0)
+	    (words = join_paths(&target, "", operands + 1, count - 1)) == NULL)
+		return CTL_FAILED;
+	hand_over(&target);
+	if (layer_target_ask(&target, "discard", words, &answer) < 0)
 		return CTL_FAILED;
 	printf("%llu objects, %s discarded\n", (unsigned long long)ctl_number(answer, "objects"),
 	       text_bytes(ctl_number(answer, "bytes"), bytes));
@@ -167,8 +176,10 @@ enum ctl_status ctl_layer_commit(const char *const *options, char **operands, in
 	json_t *answer;
 
 	if (layer_target_open(operands[0], &target) < 0 ||
-	    (words = join_paths(&target, "", operands + 1, count - 1)) == NULL ||
-	    commit(&target, options[0] != NULL ? "overwrite" : "commit", words, &answer) < 0)
+	    (words = join_paths(&target, "", operands + 1, count - 1)) == NULL)
+		return CTL_FAILED;
+	hand_over(&target);
+	if (commit(&target, options[0] != NULL ? "overwrite" : "commit", words, &answer) < 0)
 		return CTL_FAILED;
 	printf("%llu objects, %s committed\n", (unsigned long long)ctl_number(answer, "objects"),
 	       text_bytes(ctl_number(answer, "bytes"), bytes));

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ctl/ctl.h"
 #include "ctl/layer_target.h"
@@ -43,8 +44,12 @@ enum ctl_status ctl_layer_checkpoint(const char *const *options, char **operands
 		ctl_say("'%s': %s", operands[1], strerror(errno));
 		return CTL_FAILED;
 	}
-	if (layer_target_open(operands[0], &target) < 0 ||
-	    layer_target_ask(&target, "checkpoint", path, &answer) < 0)
+	if (layer_target_open(operands[0], &target) < 0)
+		return CTL_FAILED;
+	/* What programs have stored through mappings so far belongs to it. */
+	if (target.fs == NULL)
+		syncfs(target.client.fd);
+	if (layer_target_ask(&target, "checkpoint", path, &answer) < 0)
 		return CTL_FAILED;
 	warning = json_string_value(json_object_get(answer, "warning"));
 	if (warning != NULL)

@@ -15,7 +15,6 @@
 #include "layer/layer.h"
 #include "layer/report.h"
 #include "layer/stack.h"
-#include "session.h"
 #include "sync.h"
 #include "util.h"
 
@@ -158,7 +157,7 @@ static int run_discard(struct fs *fs, const char *argument, const struct layer_s
 	return result < 0 ? result : with_paths(argument, call_discard, &call);
 }
 
-/* What the kernel and the page files have is synced first, while the mount goes on. */
+/* What the page files have is synced first, while the mount goes on; memmapfsctl has the kernel hand over the rest. */
 static int run_checkpoint(struct fs *fs, const char *argument, const struct layer_stop *stop,
 			  char **ret_reply)
 {
@@ -171,8 +170,6 @@ static int run_checkpoint(struct fs *fs, const char *argument, const struct laye
 		return home_refuse(ret_reply, -EINVAL, "a checkpoint needs an absolute path");
 	if (keep_commit_noted(fs, NULL, NULL) > 0)
 		return home_refuse(ret_reply, -EBUSY, "a commit was interrupted; repeat it first");
-	if (fs->session != NULL)
-		session_fsync_clients(fs->session);
 	result = sync_all(fs, true);
 	if (result < 0)
 		return home_refuse(ret_reply, result, "sync: %s; the log says which files",

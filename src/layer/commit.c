@@ -25,7 +25,6 @@
 #include "layer/commit_private.h"
 #include "layer/keep.h"
 #include "layer/serve.h"
-#include "session.h"
 #include "util.h"
 
 static void commit_fini(struct commit *commit)
@@ -220,9 +219,6 @@ int layer_commit(struct fs *fs, char *const *paths, size_t count, bool force, co
 		return -EBUSY;
 	}
 	atomic_store(&layer->progress.running, true);
-	/* What clients have stored through mappings so far belongs to it. */
-	if (fs->session != NULL)
-		session_fsync_clients(fs->session);
 	result = finish_noted(fs, stop, ret_reply);
 	if (result == 0)
 		result = run_once(fs, paths, count, force, stop, ret_reply);

@@ -267,7 +267,8 @@ int commit_write(struct commit *commit, const struct subject *subject, uint64_t 
 	CLEANUP(free_pointer) char *path = NULL;
 	int result = write_object(commit, subject, ret_version);
 
-	if (result == 0 || result == -EINTR)
+	/* What is gone from BACKING stays in the layer. */
+	if (result == 0 || result == -EINTR || result == -ESTALE)
 		return result;
 	path = subject_path(commit->fs, subject->id);
 	return commit_fail(commit, result, "cannot write '%s' in BACKING: %s", path == NULL ? "?" : path,

@@ -126,7 +126,7 @@ static int settle_node(struct commit *commit, size_t index, struct ids *gone)
 		return 0;
 	result = write_again(commit, &subject, &commit->done[index]);
 	if (result < 0)
-		return result;
+		return result == -ESTALE ? 0 : result;
 	forget_inode(&commit->forgetting, subject.inode);
 	commit->objects += subject.own != 0;
 	if (is_needed(fs->layer->db, id))

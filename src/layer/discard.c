@@ -20,7 +20,6 @@
 #include "layer/maintain.h"
 #include "layer/serve.h"
 #include "layer/subject.h"
-#include "session.h"
 #include "util.h"
 
 struct discard {
@@ -343,9 +342,6 @@ int layer_discard(struct fs *fs, char *const *paths, size_t count, char **ret_re
 		*ret_reply = strdup("a commit was interrupted; repeat it first");
 		return -EBUSY;
 	}
-	/* What clients stored through mappings would come after it. */
-	if (fs->session != NULL)
-		session_fsync_clients(fs->session);
 	layer_stop_begin(fs);
 	result = discard_stopped(&discard, paths, count, ret_reply);
 	for (size_t i = 0; i < discard.live_count; i++) {

@@ -148,6 +148,7 @@ void op_write(struct proc *p, unsigned f, bool vector)
 	} else if (aligned) {
 		align_range(m, &off, &len);
 	}
+	slot_before_growth(p, f, off + len);
 	memcpy(p->buf, pick_data(p->sh, p->rng, len), len);
 	if (vector)
 		n = split(p, p->buf, len, aligned, iov);

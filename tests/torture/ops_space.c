@@ -257,6 +257,7 @@ void op_copy(struct proc *p, unsigned f)
 	} else {
 		copy_open(p, f, true);
 	}
+	slot_before_growth(p, f, dst + len);
 	struct record *rec = note(p, K_COPY, f, dst, len, src | (uint64_t)g << 56);
 	while (done < len) {
 		off_t a = (off_t)(from->base + src + done), b = (off_t)(m->base + dst + done);

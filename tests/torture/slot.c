@@ -197,3 +197,15 @@ void slot_flush(struct proc *p, unsigned f)
 		fail(p, "flush of file %u: %s", f, strerror(errno));
 	m->mount_dirty = false;
 }
+
+void slot_before_growth(struct proc *p, unsigned f, uint64_t end)
+{
+	const struct model *m = &p->sh->file[f];
+	const off_t page = (off_t)sysconf(_SC_PAGESIZE), last = (off_t)(m->base + m->size) / page * page;
+
+	if (proc_on_mount(p) && m->mount_dirty && end > m->size &&
+	    sync_file_range(p->slot[f].fd, last, 0,
+			    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+				    SYNC_FILE_RANGE_WAIT_AFTER) < 0)
+		fail(p, "write back the last page of file %u: %s", f, strerror(errno));
+}

@@ -281,6 +281,12 @@ void slot_size(struct proc *p, unsigned f);
 void slot_ready(struct proc *p, unsigned f);
 /* Bring what was stored through mappings of the mount to BACKING. */
 void slot_flush(struct proc *p, unsigned f);
+/*
+ * Before a write that makes the file reach @end. Where the kernel writes a file's last page back, stored to
+ * through a mapping, while a write(2) adds to that page, Linux 6.18 clears what was added on its way to the
+ * daemon, of any FUSE file system. So that page is written back before.
+ */
+void slot_before_growth(struct proc *p, unsigned f, uint64_t end);
 
 /* ops_io.c, ops_map.c, ops_space.c: one operation each on file f; all expect slot_ready() */
 void op_read(struct proc *p, unsigned f, bool vector);

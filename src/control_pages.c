@@ -182,7 +182,7 @@ static void fetch_from_clients(struct control_call *call)
 static int sync_mount(struct control_call *call)
 {
 	struct control_value value;
-	int result = read_value(call, &value);
+	int result = read_value(call, &value), handed_over = 0;
 
 	if (result == 0)
 		result = expect_now(call, &value);
@@ -191,8 +191,10 @@ static int sync_mount(struct control_call *call)
 	if (result < 0)
 		return result;
 	if (call->fs->session != NULL)
-		session_fsync_clients(call->fs->session);
+		handed_over = session_fsync_clients(call->fs->session);
 	result = sync_all(call->fs, true);
+	if (result == 0)
+		result = handed_over;
 	return result < 0
 		       ? control_refuse(call, result, "sync: %s; the log says which files", strerror(-result))
 		       : 0;

@@ -12,9 +12,9 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "apart.h"
 #include "file.h"
 #include "fs.h"
 #include "log.h"
@@ -42,15 +42,6 @@ static int open_own_root(const struct session *session)
 		return fd;
 	close_fd(&fd);
 	return -1;
-}
-
-int session_flush_clients(struct session *session)
-{
-	CLEANUP(close_fd) int fd = open_own_root(session);
-
-	if (fd < 0)
-		return 0;
-	return syncfs(fd) < 0 ? -errno : 0;
 }
 
 /* As the kernel makes them for this mount (fuse_encode_fh(), Linux): nodeid and generation. */
@@ -159,40 +150,51 @@ static size_t open_for_writing(struct fs *fs, struct client_file **ret_files)
 }
 
 /*
- * In a process of its own, which has no device open: whatever ends the daemon now also ends the connection, and
- * with it the wait. In the daemon itself a file of the mount would be closed on its way out, after the last
- * thread that could answer. Async-signal-safe calls only.
+ * For apart_call(), as syncfs(2) waits as well: on some kernels for the pages, on all of them for what the kernel's
+ * writer waits for, such as the SETATTR of a time that a store has changed.
  */
-static void fsync_in_child(struct session *session, const struct client_file *files, size_t count)
+static int flush_all(void *argument)
 {
-	int root;
+	CLEANUP(close_fd) int root = open_own_root(argument);
 
-	close(fuse_session_fd(session->fuse));
-	close(session->fd);
-	root = open_own_root(session);
-	for (size_t i = 0; i < count && root >= 0; i++)
-		fsync_client_file(root, &files[i]);
-	_exit(0);
+	return root >= 0 && syncfs(root) < 0 ? -errno : 0;
+}
+
+struct client_files {
+	const struct session *session;
+	const struct client_file *files;
+	size_t count;
+};
+
+/* For apart_call() */
+static int fsync_each(void *argument)
+{
+	const struct client_files *work = argument;
+	CLEANUP(close_fd) int root = open_own_root(work->session);
+
+	for (size_t i = 0; i < work->count && root >= 0; i++)
+		fsync_client_file(root, &work->files[i]);
+	return 0;
+}
+
+int session_flush_clients(struct session *session)
+{
+	return apart_call(flush_all, session);
 }
 
 int session_fsync_clients(struct session *session)
 {
-	int result = session_flush_clients(session);
+	int result = session_flush_clients(session), error = 0;
 	bool unopened = unopened_may_store(session->fs);
 	struct client_file *files;
 	size_t count = unopened ? used_files(session->fs, &files) : open_for_writing(session->fs, &files);
-	pid_t child = count == 0 ? 0 : fork();
 
-	if (child == 0 && count > 0)
-		fsync_in_child(session, files, count);
-	if (child < 0)
-		result = -errno;
-	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
-		continue;
+	if (count > 0)
+		error = apart_call(fsync_each, &(struct client_files){session, files, count});
 	for (size_t i = 0; i < count; i++)
 		free(files[i].path);
 	free(files);
-	return result;
+	return error < 0 ? error : result;
 }
 
 void session_forget_content(struct session *session, uint64_t nodeid)

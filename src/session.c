@@ -26,6 +26,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#include "apart.h"
 #include "creds.h"
 #include "fs.h"
 #include "fuse_ops/ops.h"
@@ -401,9 +402,16 @@ void session_detach(struct session *session)
 		log_error("cannot unmount '%s': %s", fs->mount_path, strerror(errno));
 }
 
+/* For apart_call(): it waits for what the kernel still hands over. */
+static int unmount(void *argument)
+{
+	return umount2(argument, UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
+}
+
 void session_unmount(struct session *session)
 {
 	struct fs *fs = session->fs;
+	int result;
 
 	if (atomic_exchange(&session->unmounted, true))
 		return;
@@ -411,8 +419,9 @@ void session_unmount(struct session *session)
 		stop_workers(session);
 		return;
 	}
-	if (umount2(fs->mount_path, UMOUNT_NOFOLLOW) < 0) {
-		if (errno == EBUSY)
+	result = apart_call(unmount, fs->mount_path);
+	if (result < 0) {
+		if (result == -EBUSY)
 			log_info("'%s' is busy: detached, open files there end with ENOTCONN",
 				 fs->mount_path);
 		if (umount2(fs->mount_path, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)

@@ -13,6 +13,7 @@
 #include "farewell.h"
 #include "fs.h"
 #include "fuse_ops/ops.h"
+#include "layer/sweep.h"
 #include "log.h"
 #include "loop.h"
 #include "mapping/guard.h"
@@ -127,6 +128,7 @@ static enum exit_code serve(struct fs *fs, struct session *session, int ready)
 	} else {
 		announce(fs, ready);
 		warm_start(fs);
+		sweep_start(fs);
 	}
 	if (session_wait(session) < 0)
 		code = EXIT_LOOP;
@@ -135,6 +137,7 @@ static enum exit_code serve(struct fs *fs, struct session *session, int ready)
 	/* From here on nothing may wait for the mount: not a client, and not the loop's own work. */
 	session_abort(session);
 	warm_stop(fs);
+	sweep_stop(fs);
 	ops_cancel_waits(fs);
 	loop_quiesce(loop);
 	result = sync_all(fs, false);

@@ -11,6 +11,7 @@
 #include "ctl/layer_target.h"
 #include "ctl/progress.h"
 #include "ctl/text.h"
+#include "layer/commit.h"
 #include "util.h"
 
 /* Between two questions how far a commit is. */
@@ -90,7 +91,7 @@ enum ctl_status ctl_layer_discard(const char *const *options, char **operands, i
 	return CTL_DONE;
 }
 
-/* Asks of a mount's daemon, while another request to it runs, how far that is. */
+/* Asks, while another request runs, how far that is: of a mount its daemon. */
 struct watcher {
 	const struct layer_target *target;
 	struct progress progress;
@@ -106,7 +107,9 @@ static void watch(struct watcher *watcher)
 	json_t *answer;
 	uint64_t done;
 
-	if (client_try(&watcher->target->client, "layer", "progress", &text) < 0)
+	if ((watcher->target->fs != NULL
+		     ? layer_commit_progress(watcher->target->fs, &text)
+		     : client_try(&watcher->target->client, "layer", "progress", &text)) < 0)
 		return;
 	answer = json_loads(text, 0, NULL);
 	done = ctl_number(answer, "done");
@@ -147,7 +150,7 @@ static int commit(const struct layer_target *target, const char *verb, const cha
 	bool watched;
 	int result;
 
-	progress_begin(&watcher.progress, target->fs == NULL, 0);
+	progress_begin(&watcher.progress, true, 0);
 	pthread_mutex_init(&watcher.lock, NULL);
 	pthread_cond_init(&watcher.changed, NULL);
 	watched = watcher.progress.shown && pthread_create(&thread, NULL, watcher_run, &watcher) == 0;

@@ -155,6 +155,7 @@ static void turn(struct fs *fs, struct turning *turning)
 	layer->home = *fresh;
 	*fresh = HOME_NONE;
 	layer->next_id = layer->home.first;
+	layer->strays = false;
 	layer->generation = 0;
 	layer->counting = true;
 	atomic_store(&layer->origins, 0);

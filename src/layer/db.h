@@ -74,7 +74,8 @@ int db_format(void);
 /**
  * DB_FORMAT - what this program writes
  *
- * 1 had neither the state of origins nor what whiteouts stand for, and is brought to 2 when it is opened.
+ * 1 had neither the state of origins nor what whiteouts stand for, and is brought to 2 when it is opened to be
+ * written, as is a 2 without totals.
  */
 #define DB_FORMAT 2
 
@@ -107,7 +108,11 @@ struct db_totals {
 	uint64_t pages;	  /* data pages of all of them */
 };
 
-/** db_totals() - what all nodes are together; ids of [@first, @first + @count) are looked at for the last */
+/**
+ * db_totals() - what all nodes are together; ids of [@first, @first + @count) are looked at for the last
+ *
+ * The database counts along, so that this takes no time; in memory it does not, and both counts are 0.
+ */
 int db_totals(struct layer_db *db, uint64_t first, uint64_t count, struct db_totals *ret_totals);
 
 /** db_nameless() - the id of some node without a name, or 0. Return: 0 or as above. */

@@ -34,6 +34,28 @@ static const char schema[] =
 	"CREATE TABLE facts(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;"
 	"CREATE TABLE xattrs(node INTEGER, name BLOB, value BLOB, PRIMARY KEY(node, name)) WITHOUT ROWID;";
 
+/*
+ * What db_totals() says is kept up to date by the database itself, in its facts: so it is as of the same commit as
+ * the records, whoever wrote them and however that ended.
+ */
+static const char totals[] =
+	"INSERT OR REPLACE INTO facts(name,value) SELECT 'origins',count(origin_ino) FROM nodes;"
+	"INSERT OR REPLACE INTO facts(name,value) SELECT 'pages',ifnull(sum(pages),0) FROM nodes;"
+	"CREATE TRIGGER origin_in AFTER INSERT ON nodes WHEN new.origin_ino IS NOT NULL"
+	" BEGIN UPDATE facts SET value=value+1 WHERE name='origins'; END;"
+	"CREATE TRIGGER origin_out AFTER DELETE ON nodes WHEN old.origin_ino IS NOT NULL"
+	" BEGIN UPDATE facts SET value=value-1 WHERE name='origins'; END;"
+	"CREATE TRIGGER origin_set AFTER UPDATE OF origin_ino ON nodes"
+	" BEGIN UPDATE facts SET value=value+(new.origin_ino IS NOT NULL)-(old.origin_ino IS NOT NULL)"
+	" WHERE name='origins'; END;"
+	"CREATE TRIGGER pages_in AFTER INSERT ON nodes WHEN ifnull(new.pages,0)<>0"
+	" BEGIN UPDATE facts SET value=value+new.pages WHERE name='pages'; END;"
+	"CREATE TRIGGER pages_out AFTER DELETE ON nodes WHEN ifnull(old.pages,0)<>0"
+	" BEGIN UPDATE facts SET value=value-old.pages WHERE name='pages'; END;"
+	"CREATE TRIGGER pages_set AFTER UPDATE OF pages ON nodes WHEN new.pages IS NOT old.pages"
+	" BEGIN UPDATE facts SET value=value+ifnull(new.pages,0)-ifnull(old.pages,0)"
+	" WHERE name='pages'; END;";
+
 #define ATTRIBUTES                                                                                           \
 	"own=?2,mode=?3,uid=?4,gid=?5,links=?6,rdev=?7,atime=?9,atime_ns=?10,mtime=?11,"                     \
 	"mtime_ns=?12,ctime=?13,ctime_ns=?14,btime=?15,btime_ns=?16"
@@ -90,7 +112,8 @@ static const char *const texts[STATEMENTS] = {
 	[FACT_GET] = "SELECT value FROM facts WHERE name=?1",
 	[FACT_PUT] = "INSERT OR REPLACE INTO facts(name,value) VALUES(?1,?2)",
 	[TOTALS] = "SELECT (SELECT max(id) FROM nodes WHERE id>=?1 AND id<?1+?2),"
-		   "sum(origin_ino IS NOT NULL),sum(pages) FROM nodes",
+		   "(SELECT value FROM facts WHERE name='origins'),"
+		   "(SELECT value FROM facts WHERE name='pages')",
 	[NAMELESS] = "SELECT id FROM nodes WHERE links=0 LIMIT 1",
 	[NODE_EXISTS] = "SELECT 1 FROM nodes WHERE id=?1",
 };
@@ -129,7 +152,8 @@ static int execute(struct layer_db *db, const char *text)
 	return db_error(sqlite3_exec(db->sqlite, text, NULL, NULL, NULL));
 }
 
-static int pragma(struct layer_db *db, const char *text, int *ret_value)
+/* The number that a query of one row says. */
+static int ask(struct layer_db *db, const char *text, int *ret_value)
 {
 	sqlite3_stmt *statement;
 	int code = sqlite3_prepare_v2(db->sqlite, text, -1, &statement, NULL);
@@ -145,12 +169,12 @@ static int pragma(struct layer_db *db, const char *text, int *ret_value)
 /* Is it a layer that this program can read? A file of no bytes is about to become one. */
 static int check_format(struct layer_db *db, bool *ret_empty)
 {
-	int application = 0, pages = 0, result = pragma(db, "PRAGMA page_count", &pages);
+	int application = 0, pages = 0, result = ask(db, "PRAGMA page_count", &pages);
 
 	if (result == 0)
-		result = pragma(db, "PRAGMA application_id", &application);
+		result = ask(db, "PRAGMA application_id", &application);
 	if (result == 0)
-		result = pragma(db, "PRAGMA user_version", &found_format);
+		result = ask(db, "PRAGMA user_version", &found_format);
 	*ret_empty = pages == 0;
 	if (result < 0 || *ret_empty)
 		return result;
@@ -176,6 +200,19 @@ static int upgrade(struct layer_db *db)
 			   "PRAGMA user_version=2; COMMIT");
 }
 
+/* One that an earlier version wrote has no totals: this once all of its records are gone through. */
+static int add_totals(struct layer_db *db)
+{
+	int count = 0, result = ask(db, "SELECT count(*) FROM sqlite_master WHERE name='pages_in'", &count);
+
+	if (result < 0 || count > 0)
+		return result;
+	result = execute(db, "BEGIN IMMEDIATE");
+	if (result == 0)
+		result = execute(db, totals);
+	return result < 0 ? result : execute(db, "COMMIT");
+}
+
 static int prepare_file(struct layer_db *db)
 {
 	bool empty = false;
@@ -188,10 +225,14 @@ static int prepare_file(struct layer_db *db)
 		if (result == 0)
 			result = execute(db, schema);
 		if (result == 0)
+			result = execute(db, totals);
+		if (result == 0)
 			result = execute(db,
 					 "PRAGMA application_id=0x6d6d6673; PRAGMA user_version=2; COMMIT");
-	} else if (result == 0 && found_format < DB_FORMAT) {
-		result = upgrade(db);
+	} else if (result == 0) {
+		result = found_format < DB_FORMAT ? upgrade(db) : 0;
+		if (result == 0)
+			result = add_totals(db);
 	}
 	return result < 0 ? result
 			  : execute(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
@@ -280,7 +321,7 @@ int db_settle(struct layer_db *db)
 
 	/* Where somebody is in its way it says so in its row. */
 	if (result == 0)
-		result = pragma(db, "PRAGMA wal_checkpoint(TRUNCATE)", &busy);
+		result = ask(db, "PRAGMA wal_checkpoint(TRUNCATE)", &busy);
 	if (result == 0 && busy != 0)
 		result = -EBUSY;
 	begun = db_run(db->statements[TRANSACTION_BEGIN]);

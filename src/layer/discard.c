@@ -348,9 +348,10 @@ int layer_discard(struct fs *fs, char *const *paths, size_t count, char **ret_re
 		if (discard.live[i] != fs->root)
 			inode_forget(fs, discard.live[i]->nodeid, 1);
 	}
-	layer_stop_end(fs);
+	/* Before anybody makes a record again of an object that a base has, whose page file would go with it. */
 	if (result == 0)
 		result = keep_commit(fs);
+	layer_stop_end(fs);
 	forget_run(fs, &discard.forgetting);
 	pthread_mutex_unlock(&fs->layer->maintain_lock);
 	if (result == 0 && asprintf(ret_reply, "{\"objects\":%" PRIu64 ",\"bytes\":%" PRIu64 "}",

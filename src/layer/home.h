@@ -27,7 +27,7 @@
 /* Facts of the database */
 #define FACT_BACKING "backing"	     /* struct backing_fact */
 #define FACT_PATH "path"	     /* of BACKING when the layer was last opened to be written */
-#define FACT_CLEAN "clean"	     /* 1: the last daemon has closed it */
+#define FACT_CLEAN "clean"	     /* 1: the last daemon has closed it, and no strays are left */
 #define FACT_ID "id"		     /* HOME_ID_LENGTH hexadecimal digits */
 #define FACT_FIRST "first"	     /* uint64_t: the first of its node ids; as many as HOME_IDS */
 #define FACT_GENERATION "generation" /* uint64_t: 0 as long as nothing has been changed in it */

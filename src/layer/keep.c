@@ -37,19 +37,23 @@ uint64_t keep_device(const struct fs *fs, uint64_t dev)
 	return dev == 0 ? fs->root_dev : dev == fs->root_dev ? 0 : dev;
 }
 
-static int remove_stray(void *context, uint64_t id)
-{
-	struct layer *layer = context;
-
-	if (db_node_exists(layer->db, id) == -ENOENT)
-		store_remove(&layer->store, id);
-	return 0;
-}
-
-/* Nodes that had lost their last name and were open, and page files without a record. */
-static int clear_strays(struct layer *layer)
+/* Is the layer as a daemon has closed it? */
+static bool was_closed(struct layer_db *db)
 {
 	CLEANUP(free_pointer) void *clean = NULL;
+
+	return db_fact_get(db, FACT_CLEAN, &clean) == 1 && *(char *)clean == '1';
+}
+
+/* Whoever opens it next looks for strays unless this says that there are none. */
+static int put_clean_locked(struct layer *layer, bool closed)
+{
+	return db_fact_put(layer->db, FACT_CLEAN, closed && !layer->strays ? "1" : "0", 1);
+}
+
+/* Nodes that had lost their last name and were open. */
+static int clear_nameless(struct layer *layer)
+{
 	uint64_t id;
 	int result;
 
@@ -59,9 +63,7 @@ static int clear_strays(struct layer *layer)
 			return result;
 		store_remove(&layer->store, id);
 	}
-	if (result < 0 || (db_fact_get(layer->db, FACT_CLEAN, &clean) == 1 && *(char *)clean == '1'))
-		return result;
-	return store_each(&layer->store, remove_stray, layer);
+	return result;
 }
 
 /* Looked at before anything is made there. */
@@ -115,11 +117,12 @@ int keep_open(struct fs *fs, const char *path, char **ret_error)
 		return result;
 	store_open_directory(&layer->store, home->pages);
 	home->pages = -1;
-	result = clear_strays(layer);
+	layer->strays = !was_closed(layer->db);
+	result = clear_nameless(layer);
 	if (result == 0)
 		result = db_totals(layer->db, home->first, HOME_IDS, &totals);
 	if (result == 0)
-		result = db_fact_put(layer->db, FACT_CLEAN, "0", 1);
+		result = put_clean_locked(layer, false);
 	if (result < 0)
 		return result;
 	layer->next_id = totals.last_id + 1;
@@ -165,7 +168,7 @@ void keep_closing(struct fs *fs)
 		return;
 	/* That it is closed as it should be changes nothing that others could see. */
 	layer->counting = layer->counting && db_has_changes(layer->db);
-	db_fact_put(layer->db, FACT_CLEAN, "1", 1);
+	put_clean_locked(layer, true);
 	if (keep_commit(fs) < 0)
 		log_error("close layer '%s': the last commit failed", fs->options.layer);
 }
@@ -206,8 +209,20 @@ void keep_remove_locked(struct fs *fs, uint64_t id)
 	} else if (removal != NULL) {
 		*removal = (struct layer_removal){layer->removals, id};
 		layer->removals = removal;
+	} else {
+		/* Without memory it is a stray for the next mount, and must not be taken for one before. */
+		layer->strays = true;
+		atomic_store(&layer->sweep.stop, true);
 	}
-	/* Without memory it is a stray for the next mount after a crash. */
+}
+
+bool keep_is_going_locked(const struct layer *layer, uint64_t id)
+{
+	const struct layer_removal *removal = layer->removals;
+
+	while (removal != NULL && removal->id != id)
+		removal = removal->next;
+	return removal != NULL;
 }
 
 static void free_removals(struct layer *layer, struct layer_removal *removals, bool remove)
@@ -262,7 +277,7 @@ int keep_settle_locked(struct fs *fs)
 	int result = atomic_load(&layer->failed) ? -EIO : count_generation(layer);
 
 	if (result == 0)
-		result = db_fact_put(layer->db, FACT_CLEAN, "1", 1);
+		result = put_clean_locked(layer, true);
 	if (result == 0)
 		result = db_commit(layer->db, &changed);
 	if (result == 0) {
@@ -275,7 +290,7 @@ int keep_settle_locked(struct fs *fs)
 
 void keep_unsettle_locked(struct fs *fs)
 {
-	db_fact_put(fs->layer->db, FACT_CLEAN, "0", 1);
+	put_clean_locked(fs->layer, false);
 }
 
 int keep_commit(struct fs *fs)

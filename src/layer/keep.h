@@ -16,6 +16,7 @@
 
 struct fs;
 struct inode;
+struct layer;
 struct node;
 
 /**
@@ -80,6 +81,9 @@ int keep_sync_pages(struct fs *fs, struct inode *inode, struct node *node);
 
 /** keep_remove_locked() - a node's page file goes: now, or once it is on the disk that the node has gone */
 void keep_remove_locked(struct fs *fs, uint64_t id);
+
+/** keep_is_going_locked() - does a page file wait for the next commit, to be removed then? Locks: layer->lock. */
+bool keep_is_going_locked(const struct layer *layer, uint64_t id);
 
 /**
  * keep_commit() - have every change of names and attributes so far, and every record that was saved, on the disk

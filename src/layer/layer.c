@@ -17,6 +17,7 @@
 #include "layer/keep.h"
 #include "layer/origin.h"
 #include "layer/stack.h"
+#include "layer/sweep.h"
 #include "log.h"
 #include "util.h"
 
@@ -67,6 +68,9 @@ int layer_open(struct fs *fs, char **ret_error)
 	}
 	if (result == 0)
 		result = keep_opened(fs);
+	/* Nobody waits to be served. */
+	if (result == 0 && fs->offline && layer->strays)
+		sweep_run(fs);
 	if (result == 0 && keep_commit_noted(fs, NULL, NULL) > 0 && !fs->offline)
 		log_warning("a commit of layer '%s' was interrupted: a part of it is in BACKING; repeat it",
 			    fs->options.layer);
@@ -79,6 +83,7 @@ void layer_close(struct fs *fs)
 
 	if (layer == NULL)
 		return;
+	sweep_stop(fs);
 	keep_closing(fs);
 	fs->layer = NULL;
 	db_close(layer->db);
@@ -329,6 +334,7 @@ int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node)
 		return result;
 	row.id = inode == fs->root ? LAYER_ROOT : row.has_origin ? layer->next_id++ : inode->key.ino;
 	row.path = row.has_origin ? backing_path(fs, inode) : NULL;
+	sweep_make_way_locked(layer, row.id);
 	result = insert_record(fs, node, &row);
 	free(row.path);
 	if (result < 0)

@@ -96,6 +96,13 @@ struct node {
 	struct fd_slot slot;  /* the page file's */
 };
 
+/* The thread that looks for strays; see sweep.h. */
+struct layer_sweep {
+	pthread_t thread;
+	bool started;
+	_Atomic bool stop;
+};
+
 /* How far a commit is. */
 struct layer_progress {
 	_Atomic bool running;
@@ -129,6 +136,8 @@ struct layer {
 	pthread_mutex_t commit_lock;	/* taken before lock; held until what is committed is on the disk */
 	_Atomic bool failed;		/* the database has lost changes: nothing more is committed */
 	struct layer_removal *removals; /* protected by lock; page files that go once the record says so */
+	bool strays; /* protected by lock; there may be page files of neither a record nor removals */
+	struct layer_sweep sweep;
 };
 
 /**

@@ -14,6 +14,7 @@
 #include "layer/layer.h"
 #include "layer/origin.h"
 #include "layer/stack.h"
+#include "layer/sweep.h"
 #include "layer/xattrs.h"
 #include "util.h"
 
@@ -190,6 +191,7 @@ static int insert(struct fs *fs, struct tx_node *directory, const struct making 
 	int result;
 
 	row.id = fs->layer->next_id++;
+	sweep_make_way_locked(fs->layer, row.id);
 	row.stx.stx_nlink = !named ? 0 : S_ISDIR(making->mode) ? 2 : 1;
 	row.stx.stx_rdev_major = major(making->rdev);
 	row.stx.stx_rdev_minor = minor(making->rdev);

@@ -65,14 +65,17 @@ int store_sync_names(struct store *store)
 	return -errno;
 }
 
-int store_each(struct store *store, int (*call)(void *context, uint64_t id), void *context)
+int store_each(int fd, int (*call)(void *context, uint64_t id), void *context)
 {
-	DIR *directory = fdopendir(openat(store->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	DIR *directory = fdopendir(fd);
 	const struct dirent *entry;
 	int result = 0;
 
-	if (directory == NULL)
-		return -errno;
+	if (directory == NULL) {
+		result = -errno;
+		close_fd(&fd);
+		return result;
+	}
 	while (result == 0 && (errno = 0, entry = readdir(directory)) != NULL) {
 		char *end;
 		unsigned long long id = strtoull(entry->d_name, &end, 16);

@@ -36,11 +36,12 @@ void store_open_directory(struct store *store, int fd);
 int store_sync_names(struct store *store);
 
 /**
- * store_each() - the id of every page file there is, in no order
+ * store_each() - the id of every page file in a directory of them, in no order
+ * @fd: consumed
  *
  * Return: 0, what @call returned other than 0, or -errno of reading the directory.
  */
-int store_each(struct store *store, int (*call)(void *context, uint64_t id), void *context);
+int store_each(int fd, int (*call)(void *context, uint64_t id), void *context);
 
 /** store_close() - what is in memory is gone */
 void store_close(struct store *store);

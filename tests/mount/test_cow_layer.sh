@@ -187,6 +187,69 @@ PY
 	stop_mount
 done
 
+# What the layer says it has, against what its files have, each by its record.
+totals_are_right() {
+	local sum
+	sum=$("${MEMMAPFS_BIN%/*}/memmapfsctl" layer status --json "$MNT" |
+		python3 -c 'import json, sys; print(json.load(sys.stdin)["totals"]["bytes"])')
+	[ "$sum" -gt 8000000 ] && [ "$(statistic layer.bytes)" = "$sum" ]
+}
+
+strays() {
+	sqlite3 "$1/layer.db" "SELECT printf('%x', id) FROM nodes" | sort >"$WORK/records"
+	find "$1/pages" -type f -printf '%f\n' | sort | comm -13 "$WORK/records" - >"$WORK/strays"
+	wc -l <"$WORK/strays"
+}
+
+mount_layer
+check 'a clean remount has the totals that the files add up to' totals_are_right
+stop_mount
+mount_layer sync=never
+exec 9<>"$MNT/nameless"
+seq 20000 >&9
+check 'files are written, synced, removed while they are open, and left to a crash' py <<'PY'
+write_file(MNT + "/counted", b"c" * 100000)
+os.truncate(MNT + "/last", 5000)
+os.unlink(MNT + "/nameless")
+subprocess.check_call(["sync", MNT + "/counted", MNT + "/last"])
+for number in range(50):
+    write_file(MNT + "/stray-%d" % number, b"s" * 126976)
+PY
+crash_daemon
+exec 9>&-
+check 'the crash leaves page files without a record' bash -c '
+	cp -r "$LAYER" "$WORK/crashed"
+	'"$(declare -f strays)"'
+	test "$(strays "$WORK/crashed")" -ge 50
+	test "$(find "$WORK/crashed/pages" -size 126976c | wc -l)" = 50'
+# Those that stay: with a record, but for the one of the file without a name
+left=$(($(find "$WORK/crashed/pages" -type f | wc -l) - $(strays "$WORK/crashed") - 1))
+rm -rf "$WORK/crashed"
+export left
+# Of ids that are given out again at once, and of others
+(cd "$LAYER/pages" && seq 2000 | sed 's/^/f0000000/' | xargs touch)
+mount_layer
+check 'after it the totals are those of the files' totals_are_right
+check 'page files without a record go while the mount serves, and none of a new file' py <<'PY'
+LAYER = os.environ["LAYER"]
+for number in range(100):
+    write_file(MNT + "/fresh-%d" % number, b"%d" % number)
+wait_until(20, lambda: len(os.listdir(LAYER + "/pages")) == int(os.environ["left"]) + 100)
+PY
+stop_mount
+check 'all of them, also those whose ids were given out again' bash -c '
+	'"$(declare -f strays)"'
+	test "$(strays "$LAYER")" = 0 || { head "$WORK/strays"; exit 1; }
+	test -z "$(find "$LAYER/pages" -size 126976c)"'
+mount_layer
+check 'the new files are whole' py <<'PY'
+for number in range(100):
+    equal(read_file(MNT + "/fresh-%d" % number), b"%d" % number)
+PY
+check 'and the totals as well' totals_are_right
+stop_mount
+check 'and nobody looks again' test "$(sqlite3 "$LAYER/layer.db" "SELECT value FROM facts WHERE name='clean'")" = 1
+
 check 'a layer of another BACKING, of another format, or none at all is refused by name' bash -ec '
 	refused() {
 		if timeout 10 "$MEMMAPFS_BIN" "$1" "$WORK/mnt."* -o "mode=cow,layer=$2" 2>"$WORK/said"; then exit 1; fi

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
 #include <errno.h>
+#include <sqlite3.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "layer/db.h"
 #include "util.h"
@@ -281,6 +283,82 @@ START_TEST(a_deleted_node_leaves_nothing)
 }
 END_TEST
 
+static void expect_totals(struct layer_db *of, uint64_t origins, uint64_t pages)
+{
+	struct db_totals got;
+
+	ck_assert_int_eq(db_totals(of, 1, 1000, &got), 0);
+	ck_assert_uint_eq(got.origins, origins);
+	ck_assert_uint_eq(got.pages, pages);
+}
+
+static void run_sql(const char *path, const char *text)
+{
+	sqlite3 *sqlite;
+
+	ck_assert_int_eq(sqlite3_open(path, &sqlite), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(sqlite, text, NULL, NULL, NULL), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_close(sqlite), SQLITE_OK);
+}
+
+/* Whatever happens to records: by every way there is to change them, undone, opened again, and of an older file. */
+START_TEST(a_file_counts_its_origins_and_pages_along)
+{
+	char directory[] = "/tmp/test_layer_db.XXXXXX", path[64];
+	struct node_row origin = row_of(2), made = row_of(3);
+	struct layer_db *file;
+	struct db_totals got;
+
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/db", directory);
+	ck_assert_int_eq(db_open(path, &file), 0);
+	expect_totals(file, 0, 0);
+	origin.has_origin = true;
+	origin.origin.ino = 5;
+	made.page_count = 7;
+	ck_assert_int_eq(db_node_insert(file, &origin), 0);
+	ck_assert_int_eq(db_node_insert(file, &made), 0);
+	expect_totals(file, 1, 7);
+	origin.page_count = 100;
+	ck_assert_int_eq(db_node_update(file, &origin, DB_PAGES), 0);
+	ck_assert_int_eq(db_node_update(file, &origin, DB_PAGES), 0);
+	expect_totals(file, 1, 107);
+	origin.page_count = 20;
+	ck_assert_int_eq(db_node_update(file, &origin, DB_PAGES), 0);
+	expect_totals(file, 1, 27);
+	ck_assert_int_eq(db_begin(file), 0);
+	ck_assert_int_eq(db_node_delete(file, 2), 0);
+	expect_totals(file, 0, 7);
+	ck_assert_int_eq(db_end(file, -ENOSPC), -ENOSPC);
+	expect_totals(file, 1, 27);
+	made.origin.ino = 6;
+	ck_assert_int_eq(db_node_adopt(file, &made), 0);
+	ck_assert_int_eq(db_node_adopt(file, &made), 0);
+	expect_totals(file, 2, 27);
+	db_close(file);
+	ck_assert_int_eq(db_open(path, &file), 0);
+	expect_totals(file, 2, 27);
+	ck_assert_int_eq(db_totals(file, 1, 1000, &got), 0);
+	ck_assert_uint_eq(got.last_id, 3);
+	ck_assert_int_eq(db_totals(file, 1000, 1000, &got), 0);
+	ck_assert_uint_eq(got.last_id, 999);
+	db_close(file);
+	run_sql(path, "DROP TRIGGER origin_in; DROP TRIGGER origin_out; DROP TRIGGER origin_set;"
+		      "DROP TRIGGER pages_in; DROP TRIGGER pages_out; DROP TRIGGER pages_set;"
+		      "DELETE FROM facts; UPDATE nodes SET pages=NULL WHERE id=3");
+	ck_assert_int_eq(db_open(path, &file), 0);
+	expect_totals(file, 2, 20);
+	ck_assert_int_eq(db_node_update(file, &made, DB_PAGES), 0);
+	expect_totals(file, 2, 27);
+	ck_assert_int_eq(db_node_delete(file, 2), 0);
+	ck_assert_int_eq(db_node_delete(file, 3), 0);
+	expect_totals(file, 0, 0);
+	db_close(file);
+	unlink(path);
+	ck_assert_int_eq(rmdir(directory), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("layer_db");
@@ -295,6 +373,7 @@ int main(void)
 	tcase_add_test(tests, extended_attributes_come_and_go);
 	tcase_add_test(tests, a_failed_change_is_undone);
 	tcase_add_test(tests, a_deleted_node_leaves_nothing);
+	tcase_add_test(tests, a_file_counts_its_origins_and_pages_along);
 	suite_add_tcase(suite, tests);
 
 	SRunner *runner = srunner_create(suite);

@@ -19,15 +19,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define STACK_SIZE ((size_t)64 << 10)
+#include "util.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define COPY_MEMORY 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define COPY_MEMORY 1
-#endif
-#endif
+#define STACK_SIZE ((size_t)64 << 10)
 
 struct apart {
 	int (*call)(void *argument);
@@ -44,7 +38,7 @@ static int run(void *argument)
 	return -apart->call(apart->argument);
 }
 
-#ifdef COPY_MEMORY
+#ifdef THREAD_SANITIZER
 /* ThreadSanitizer follows fork(2) only. */
 static pid_t start(struct apart *apart)
 {

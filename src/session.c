@@ -115,6 +115,7 @@ static bool serve_one(struct session *session, unsigned char *buffer)
 		}
 		return false;
 	}
+	STRAIGHT_REPLIED();
 	if ((size_t)length < sizeof(struct protocol_header))
 		return true;
 	current = (struct request){.space = buffer + HEADER_SIZE, .space_size = MAX_WRITE};

@@ -21,6 +21,10 @@ static _Thread_local struct {
 	bool refused;	       /* the kernel gave no pipe: do not ask for every read */
 } mine;
 
+#ifdef THREAD_SANITIZER
+char straight_order;
+#endif
+
 static void close_pipe(void)
 {
 	if (mine.slots > 0) {
@@ -101,6 +105,7 @@ ssize_t straight_send(int fd, const void *header)
 	int error;
 
 	memcpy(mine.header, header, HEADER_LENGTH);
+	STRAIGHT_REPLIES();
 	sent = splice(mine.fd[0], NULL, fd, NULL, mine.held, 0);
 	error = errno;
 	/* The device takes a reply as a whole or refuses it. */

@@ -33,6 +33,15 @@ static inline void free_pointer(void *pointer)
 	*(void **)pointer = NULL;
 }
 
+/* Is this a build with ThreadSanitizer? gcc and clang say so each in its way. */
+#if defined(__SANITIZE_THREAD__)
+#define THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREAD_SANITIZER 1
+#endif
+#endif
+
 static inline void unlock_mutex(pthread_mutex_t **mutex)
 {
 	if (*mutex != NULL)

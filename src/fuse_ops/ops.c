@@ -2,6 +2,8 @@
 #include "fuse_ops/ops.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -217,22 +219,41 @@ static bool is_in(gid_t gid, const gid_t *groups, size_t count)
 	return false;
 }
 
+/* Of the thread that asks. (The library's fuse_req_getgroups() reads past the end of its buffer in 3.14.) */
+static bool process_in_group(pid_t thread, gid_t gid)
+{
+	CLEANUP(free_pointer) char *line = NULL;
+	char path[64], *at = NULL, *end;
+	size_t size = 0;
+	bool found = false;
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", thread, thread);
+	status = fopen(path, "re");
+	if (status == NULL)
+		return false;
+	while (at == NULL && getline(&line, &size, status) > 0) {
+		if (strncmp(line, "Groups:", 7) == 0)
+			at = line + 7;
+	}
+	for (; at != NULL && !found; at = end) {
+		unsigned long group = strtoul(at, &end, 10);
+
+		if (end == at)
+			break;
+		found = group == gid;
+	}
+	fclose(status);
+	return found;
+}
+
 bool op_in_group(fuse_req_t req, gid_t gid)
 {
 	const struct request *request = request_current();
-	CLEANUP(free_pointer) gid_t *groups = NULL;
-	int count, room = 64;
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
-	if (fuse_req_ctx(req)->gid == gid || is_in(gid, request->groups, request->group_count))
-		return true;
-	/* There may be more of them each time. */
-	for (;; room = count) {
-		free_pointer(&groups);
-		groups = calloc((size_t)room, sizeof(groups[0]));
-		count = groups == NULL ? -ENOMEM : fuse_req_getgroups(req, room, groups);
-		if (count <= room)
-			return count > 0 && is_in(gid, groups, (size_t)count);
-	}
+	return ctx->gid == gid || is_in(gid, request->groups, request->group_count) ||
+	       process_in_group(ctx->pid, gid);
 }
 
 bool op_sets_nothing(int to_set)

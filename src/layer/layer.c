@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "layer/layer.h"
+#include "layer/serve.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,6 +64,8 @@ int layer_open(struct fs *fs, char **ret_error)
 	if (result == 0)
 		result = layer_node(fs, fs->root, &root);
 	if (result == 0) {
+		/* In the order of requests. */
+		LAYER_SERVE_SCOPE(fs);
 		LOCK_SCOPE(&layer->lock);
 		result = layer_record_locked(fs, fs->root, root);
 	}

@@ -48,7 +48,7 @@ static int find_directory(struct fs *fs, struct inode *inode, int *ret_parent, c
 
 	if (path == NULL || *path == '\0' || strlen(name) > NAME_MAX)
 		return -ESTALE;
-	strcpy(ret_name, name);
+	memcpy(ret_name, name, strlen(name) + 1);
 	if (slash != NULL)
 		*slash = '\0';
 	*ret_parent = openat(fs->layer->writable, slash == NULL ? "." : path,

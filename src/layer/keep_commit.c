@@ -59,7 +59,7 @@ int keep_commit_noted(struct fs *fs, char ***ret_paths, size_t *ret_count)
 	end = note + size;
 	if (strlen(note) >= sizeof(fs->layer->stage))
 		return -EUCLEAN;
-	strcpy(fs->layer->stage, note);
+	memcpy(fs->layer->stage, note, strlen(note) + 1);
 	if (ret_paths == NULL)
 		return 1;
 	paths = calloc((size_t)size, sizeof(paths[0]));

@@ -126,7 +126,8 @@ static int secure_name(struct commit *commit, const struct commit_name *name)
 	result = commit_stage(commit);
 	if (result == 0)
 		result = MIN(ids_add(&commit->staged, name->node), 0);
-	if (result < 0 || is_staged(commit, staged, subject.inode))
+	/* One that was removed before it was made in BACKING is nowhere there. */
+	if (result < 0 || is_staged(commit, staged, subject.inode) || !subject.has_origin)
 		return result;
 	if (!S_ISDIR(subject.type)) {
 		result = link_object(commit, subject.inode, commit->stage, staged);

@@ -7,6 +7,9 @@
 PAGES=8 # of 2 MiB, for this test
 POOL=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
 [ -w "$POOL" ] || skip 'no huge pages of 2 MiB here'
+# There is one pool on the machine, and the tests of other builds may run beside this one.
+exec {pool_lock}>/run/lock/memmapfs-fuse-test-hugepages
+flock "$pool_lock"
 before=$(cat "$POOL")
 give_back() {
 	local status=$?

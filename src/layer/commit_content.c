@@ -271,6 +271,9 @@ int commit_write(struct commit *commit, const struct subject *subject, uint64_t 
 	if (result == 0 || result == -EINTR || result == -ESTALE)
 		return result;
 	path = subject_path(commit->fs, subject->id);
+	/* A file that was removed meanwhile, and its pages with it. */
+	if (path == NULL && !S_ISDIR(subject->type))
+		return -ESTALE;
 	return commit_fail(commit, result, "cannot write '%s' in BACKING: %s", path == NULL ? "?" : path,
 			   strerror(-result));
 }

@@ -59,7 +59,7 @@ struct options {
 	double entry_timeout_s;
 	double negative_timeout_s;
 
-	/* policy that is read and checked but refused as "not available yet" unless it says off */
+	/* policy that rules may set too */
 	enum advise_mode advise;
 	enum preload_mode preload;
 	enum idle_action idle_action; /* meaningless while idle_ms is 0 */
@@ -94,8 +94,7 @@ struct options {
  *               the caller frees it; NULL with -ENOMEM
  *
  * With help or version the rest of the line is not checked, and nothing else is filled in.
- * The checks come in this order: flags, each word and value, BACKING and MOUNTPOINT, conflicts, and last
- * what is "not available yet".
+ * The checks come in this order: flags, each word and value, BACKING and MOUNTPOINT, conflicts.
  *
  * Return: 0, or
  *   -EINVAL  an unknown word, a value out of range, a conflict, BACKING or MOUNTPOINT missing

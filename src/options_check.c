@@ -60,7 +60,7 @@ static int refuse_conflict(const struct option_conflict *conflict, const struct 
 	return option_refuse(ret_error, "'%s' conflicts with '%s': %s", one, other, conflict->remedy);
 }
 
-int option_check_conflicts(const struct options *options, option_mask given, char **ret_error)
+int options_check(const struct options *options, option_mask given, char **ret_error)
 {
 	for (const struct option_conflict *conflict = option_conflicts; conflict->remedy != NULL;
 	     conflict++) {
@@ -72,36 +72,4 @@ int option_check_conflicts(const struct options *options, option_mask given, cha
 			return refuse_conflict(conflict, options, ret_error);
 	}
 	return 0;
-}
-
-static bool is_pending(const struct option_row *row, const struct options *options)
-{
-	if (row->kind != KIND_CHOICE)
-		return row->pending;
-	for (const struct option_choice *choice = row->choices; choice->name != NULL; choice++)
-		if (choice->value == option_choice_value(row, options))
-			return row->pending || choice->pending;
-	return false;
-}
-
-int option_check_available(const struct option_row *row, const struct options *options, char **ret_error)
-{
-	if (!is_pending(row, options))
-		return 0;
-	int differs = differs_from_preset(row, options);
-	if (differs <= 0)
-		return differs;
-	CLEANUP(free_pointer) char *option = print_option(row, options);
-	if (option == NULL)
-		return -ENOMEM;
-	return option_refuse(ret_error, "'%s' is not available yet", option);
-}
-
-int options_check(const struct options *options, option_mask given, char **ret_error)
-{
-	int error = option_check_conflicts(options, given, ret_error);
-
-	for (size_t i = 0; i < OPTION_COUNT && error == 0; i++)
-		error = option_check_available(&option_rows[i], options, ret_error);
-	return error;
 }

@@ -8,7 +8,7 @@
  *
  *   options_table.c  the tables: every option, every word of mount(8), every conflict
  *   options_value.c  text to field and back
- *   options_check.c  conflicts and "not available yet"
+ *   options_check.c  conflicts
  *   options_text.c   help, nearest match, error lines, options_describe()
  *   options_rule.c   the options that a rule can give
  *   options.c        the command line and -o
@@ -68,13 +68,11 @@ enum option_kind {
 struct option_choice {
 	const char *name; /* NULL ends the list */
 	unsigned value;
-	bool pending; /* known, checked, and refused as not available yet */
 };
 
 struct option_row {
 	const char *name;
 	enum option_kind kind;
-	bool pending;  /* anything but the preset is refused as not available yet */
 	size_t offset; /* of the field in struct options */
 	const struct option_choice *choices;
 	uint64_t min; /* bytes, milliseconds or pieces, by kind */
@@ -140,13 +138,6 @@ extern const struct option_conflict option_conflicts[];
 typedef uint64_t option_mask;
 
 /**
- * option_row_visible() - whether help and options_describe() show a row
- *
- * Rows without a choice to offer are left out until they have one.
- */
-bool option_row_visible(const struct option_row *row);
-
-/**
  * option_value_read() - read the text of one value into its field
  * @row:       what to read
  * @text:      the value; NULL or "" is an error for every kind but KIND_FLAG, which takes none
@@ -172,7 +163,7 @@ int option_size_read(const char *text, uint64_t *ret_size);
 unsigned option_choice_value(const struct option_row *row, const struct options *options);
 
 /**
- * options_check() - refuse conflicts, then what is not available yet
+ * options_check() - refuse conflicts
  *
  * Return: 0, -EINVAL with @ret_error set, or -ENOMEM.
  */
@@ -189,12 +180,6 @@ __attribute__((format(printf, 2, 3))) int option_refuse(char **ret_error, const 
 
 /** option_text_close() - end an open_memstream(); 0, or -ENOMEM when not all was written to it */
 int option_text_close(FILE *stream);
-
-/** option_check_available() - refuse one option that is "not available yet". Return: as options_check(). */
-int option_check_available(const struct option_row *row, const struct options *options, char **ret_error);
-
-/** option_check_conflicts() - the first half of options_check() */
-int option_check_conflicts(const struct options *options, option_mask given, char **ret_error);
 
 /* The candidate nearest to a mistyped word, found by feeding all of them to option_nearest_try(). */
 struct option_nearest {

@@ -115,8 +115,6 @@ int options_path_word(char *word, struct options *options, enum path_option *ret
 	else
 		result = option_value_read(row, value, options, ret_error);
 	if (result == 0)
-		result = option_check_available(row, options, ret_error);
-	if (result == 0)
 		*ret_option = (enum path_option)i;
 	return result;
 }
@@ -135,5 +133,5 @@ int options_path_check(const struct options *mount, const struct options *values
 		options_path_copy((enum path_option)i, values, &options);
 		mask |= (option_mask)1 << ids[i];
 	}
-	return option_check_conflicts(&options, mask, ret_error);
+	return options_check(&options, mask, ret_error);
 }

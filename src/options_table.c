@@ -5,179 +5,160 @@
 
 #define FIELD(name) offsetof(struct options, name)
 
-/* PENDING becomes AVAILABLE in a row or a choice when what it stands for is built. */
-#define AVAILABLE false
-#define PENDING true
-
 #define DAY_MS UINT64_C(86400000)
 #define GIB (UINT64_C(1) << 30)
 
 static const struct option_choice mode_choices[] = {
-	{"rw", MODE_RW, AVAILABLE},
-	{"ro", MODE_RO, AVAILABLE},
-	{"cow", MODE_COW, AVAILABLE},
+	{"rw", MODE_RW},
+	{"ro", MODE_RO},
+	{"cow", MODE_COW},
 	{NULL, 0, false},
 };
 
 static const struct option_choice sync_choices[] = {
-	{"periodic", SYNC_PERIODIC, AVAILABLE},
-	{"immediate", SYNC_IMMEDIATE, AVAILABLE},
-	{"lazy", SYNC_LAZY, AVAILABLE},
-	{"never", SYNC_NEVER, AVAILABLE},
+	{"periodic", SYNC_PERIODIC},
+	{"immediate", SYNC_IMMEDIATE},
+	{"lazy", SYNC_LAZY},
+	{"never", SYNC_NEVER},
 	{NULL, 0, false},
 };
 
 static const struct option_choice fsync_choices[] = {
-	{"honor", FSYNC_HONOR, AVAILABLE},
-	{"ignore", FSYNC_IGNORE, AVAILABLE},
+	{"honor", FSYNC_HONOR},
+	{"ignore", FSYNC_IGNORE},
 	{NULL, 0, false},
 };
 
 static const struct option_choice writes_choices[] = {
-	{"auto", WRITES_AUTO, AVAILABLE},
-	{"pwrite", WRITES_PWRITE, AVAILABLE},
-	{"window", WRITES_WINDOW, AVAILABLE},
+	{"auto", WRITES_AUTO},
+	{"pwrite", WRITES_PWRITE},
+	{"window", WRITES_WINDOW},
 	{NULL, 0, false},
 };
 
 static const struct option_choice advise_choices[] = {
-	{"normal", ADVISE_NORMAL, AVAILABLE},
-	{"random", ADVISE_RANDOM, AVAILABLE},
-	{"sequential", ADVISE_SEQUENTIAL, AVAILABLE},
-	{"willneed", ADVISE_WILLNEED, AVAILABLE},
-	{NULL, 0, false},
+	{"normal", ADVISE_NORMAL},     {"random", ADVISE_RANDOM}, {"sequential", ADVISE_SEQUENTIAL},
+	{"willneed", ADVISE_WILLNEED}, {NULL, 0, false},
 };
 
 static const struct option_choice preload_choices[] = {
-	{"off", PRELOAD_OFF, AVAILABLE},
-	{"async", PRELOAD_ASYNC, AVAILABLE},
-	{"sync", PRELOAD_SYNC, AVAILABLE},
-	{"populate", PRELOAD_POPULATE, AVAILABLE},
-	{NULL, 0, false},
+	{"off", PRELOAD_OFF},		{"async", PRELOAD_ASYNC}, {"sync", PRELOAD_SYNC},
+	{"populate", PRELOAD_POPULATE}, {NULL, 0, false},
 };
 
 static const struct option_choice idle_choices[] = {
-	{"cold", IDLE_COLD, AVAILABLE},
-	{"pageout", IDLE_PAGEOUT, AVAILABLE},
-	{"unmap", IDLE_UNMAP, AVAILABLE},
+	{"cold", IDLE_COLD},
+	{"pageout", IDLE_PAGEOUT},
+	{"unmap", IDLE_UNMAP},
 	{NULL, 0, false},
 };
 
 static const struct option_choice cache_choices[] = {
-	{"auto", CACHE_AUTO, AVAILABLE},
-	{"none", CACHE_NONE, AVAILABLE},
-	{"always", CACHE_ALWAYS, AVAILABLE},
+	{"auto", CACHE_AUTO},
+	{"none", CACHE_NONE},
+	{"always", CACHE_ALWAYS},
 	{NULL, 0, false},
 };
 
 static const struct option_choice io_choices[] = {
-	{"window", IO_WINDOW, AVAILABLE},
-	{"passthrough", IO_PASSTHROUGH, AVAILABLE},
+	{"window", IO_WINDOW},
+	{"passthrough", IO_PASSTHROUGH},
 	{NULL, 0, false},
 };
 
 static const struct option_choice opens_choices[] = {
-	{"track", OPENS_TRACK, AVAILABLE},
-	{"skip", OPENS_SKIP, AVAILABLE},
+	{"track", OPENS_TRACK},
+	{"skip", OPENS_SKIP},
 	{NULL, 0, false},
 };
 
 static const struct option_choice watch_choices[] = {
-	{"auto", WATCH_AUTO, AVAILABLE},
-	{"off", WATCH_OFF, AVAILABLE},
+	{"auto", WATCH_AUTO},
+	{"off", WATCH_OFF},
 	{NULL, 0, false},
 };
 
 static const struct option_choice log_level_choices[] = {
-	{"error", LEVEL_ERROR, AVAILABLE},
-	{"warning", LEVEL_WARNING, AVAILABLE},
-	{"info", LEVEL_INFO, AVAILABLE},
-	{"debug", LEVEL_DEBUG, AVAILABLE},
-	{NULL, 0, false},
+	{"error", LEVEL_ERROR}, {"warning", LEVEL_WARNING}, {"info", LEVEL_INFO},
+	{"debug", LEVEL_DEBUG}, {NULL, 0, false},
 };
 
 const struct option_row option_rows[OPTION_COUNT] = {
 	[OPTION_MODE] =
-		{"mode", KIND_CHOICE, AVAILABLE, .offset = FIELD(mode), .choices = mode_choices,
-		 .preset = "rw",
+		{"mode", KIND_CHOICE, .offset = FIELD(mode), .choices = mode_choices, .preset = "rw",
 		 .meaning =
 			 "shared windows that can be written, read-only ones, or private copies in a layer"},
-	[OPTION_LAYER] = {"layer", KIND_PATH, AVAILABLE, .offset = FIELD(layer), .preset = "",
+	[OPTION_LAYER] = {"layer", KIND_PATH, .offset = FIELD(layer), .preset = "",
 			  .preset_note = "in memory",
 			  .meaning = "mode=cow: keep the layer in this directory across mounts"},
-	[OPTION_LAYER_MAX] = {"layer_max", KIND_SIZE, AVAILABLE, .offset = FIELD(layer_max),
-			      .max = UINT64_MAX, .preset = "0",
+	[OPTION_LAYER_MAX] = {"layer_max", KIND_SIZE, .offset = FIELD(layer_max), .max = UINT64_MAX,
+			      .preset = "0",
 			      .meaning = "mode=cow in memory: past this size writes get ENOSPC; 0: no limit"},
-	[OPTION_LAYER_BASE] = {"layer_base", KIND_PATHS, AVAILABLE, .offset = FIELD(layer_base), .preset = "",
+	[OPTION_LAYER_BASE] = {"layer_base", KIND_PATHS, .offset = FIELD(layer_base), .preset = "",
 			       .preset_note = "none",
 			       .meaning = "mode=cow: kept layers to read below, topmost first"},
-	[OPTION_SYNC] = {"sync", KIND_CHOICE, AVAILABLE, .offset = FIELD(sync), .choices = sync_choices,
+	[OPTION_SYNC] = {"sync", KIND_CHOICE, .offset = FIELD(sync), .choices = sync_choices,
 			 .preset = "periodic", .meaning = "when written data goes to disk"},
-	[OPTION_SYNC_INTERVAL] = {"sync_interval", KIND_INTERVAL, AVAILABLE,
-				  .offset = FIELD(sync_interval_ms), .min = 10, .max = DAY_MS, .preset = "5s",
+	[OPTION_SYNC_INTERVAL] = {"sync_interval", KIND_INTERVAL, .offset = FIELD(sync_interval_ms),
+				  .min = 10, .max = DAY_MS, .preset = "5s",
 				  .meaning = "sync=periodic: longest time written data waits for msync"},
-	[OPTION_SYNC_BYTES] = {"sync_bytes", KIND_SIZE, AVAILABLE, .offset = FIELD(sync_bytes),
-			       .max = UINT64_MAX, .preset = "0",
+	[OPTION_SYNC_BYTES] = {"sync_bytes", KIND_SIZE, .offset = FIELD(sync_bytes), .max = UINT64_MAX,
+			       .preset = "0",
 			       .meaning = "sync=periodic: dirty bytes that start a sync early; 0: off"},
-	[OPTION_FSYNC] = {"fsync", KIND_CHOICE, AVAILABLE, .offset = FIELD(fsync), .choices = fsync_choices,
+	[OPTION_FSYNC] = {"fsync", KIND_CHOICE, .offset = FIELD(fsync), .choices = fsync_choices,
 			  .preset = "honor",
 			  .meaning = "ignore answers fsync without syncing, for throw-away data only"},
-	[OPTION_WINDOW_SIZE] = {"window_size", KIND_WINDOW, AVAILABLE, .offset = FIELD(window_size),
+	[OPTION_WINDOW_SIZE] = {"window_size", KIND_WINDOW, .offset = FIELD(window_size),
 				.max = UINT64_C(1) << 46, .preset = "1G",
 				.meaning = "span of one window; full maps each file whole"},
-	[OPTION_MAX_MAPPED] = {"max_mapped", KIND_SIZE, AVAILABLE, .offset = FIELD(max_mapped),
-			       .max = UINT64_MAX, .preset = "0",
+	[OPTION_MAX_MAPPED] = {"max_mapped", KIND_SIZE, .offset = FIELD(max_mapped), .max = UINT64_MAX,
+			       .preset = "0",
 			       .meaning = "address space for windows; 0: only the kernel's limits"},
-	[OPTION_WRITES] = {"writes", KIND_CHOICE, AVAILABLE, .offset = FIELD(writes),
-			   .choices = writes_choices, .preset = "auto",
+	[OPTION_WRITES] = {"writes", KIND_CHOICE, .offset = FIELD(writes), .choices = writes_choices,
+			   .preset = "auto",
 			   .meaning = "how a write reaches the page cache; auto decides by BACKING's kind"},
-	[OPTION_ADVISE] = {"advise", KIND_CHOICE, AVAILABLE, .offset = FIELD(advise),
-			   .choices = advise_choices, .preset = "normal",
-			   .meaning = "madvise applied to every new window"},
-	[OPTION_PRELOAD] = {"preload", KIND_CHOICE, AVAILABLE, .offset = FIELD(preload),
-			    .choices = preload_choices, .preset = "off",
-			    .meaning = "read pages ahead when a file is first mapped"},
-	[OPTION_HUGEPAGES] = {"hugepages", KIND_FLAG, AVAILABLE, .offset = FIELD(hugepages), .preset = "off",
+	[OPTION_ADVISE] = {"advise", KIND_CHOICE, .offset = FIELD(advise), .choices = advise_choices,
+			   .preset = "normal", .meaning = "madvise applied to every new window"},
+	[OPTION_PRELOAD] = {"preload", KIND_CHOICE, .offset = FIELD(preload), .choices = preload_choices,
+			    .preset = "off", .meaning = "read pages ahead when a file is first mapped"},
+	[OPTION_HUGEPAGES] = {"hugepages", KIND_FLAG, .offset = FIELD(hugepages), .preset = "off",
 			      .meaning = "ask for huge pages and align windows to them"},
-	[OPTION_MLOCK] = {"mlock", KIND_FLAG, AVAILABLE, .offset = FIELD(mlock), .preset = "off",
+	[OPTION_MLOCK] = {"mlock", KIND_FLAG, .offset = FIELD(mlock), .preset = "off",
 			  .meaning = "keep windows' pages in RAM"},
-	[OPTION_IDLE] = {"idle", KIND_IDLE, AVAILABLE, .offset = FIELD(idle_ms), .choices = idle_choices,
-			 .min = 1, .max = 365 * DAY_MS, .preset = "0",
+	[OPTION_IDLE] = {"idle", KIND_IDLE, .offset = FIELD(idle_ms), .choices = idle_choices, .min = 1,
+			 .max = 365 * DAY_MS, .preset = "0",
 			 .meaning = "what happens to a window not touched for so long; 0: nothing"},
-	[OPTION_RULES] = {"rules", KIND_PATH, AVAILABLE, .offset = FIELD(rules), .preset = "",
-			  .preset_note = "none", .meaning = "file of policies per path"},
-	[OPTION_PROFILE] = {"profile", KIND_PATH, AVAILABLE, .offset = FIELD(profile), .preset = "",
+	[OPTION_RULES] = {"rules", KIND_PATH, .offset = FIELD(rules), .preset = "", .preset_note = "none",
+			  .meaning = "file of policies per path"},
+	[OPTION_PROFILE] = {"profile", KIND_PATH, .offset = FIELD(profile), .preset = "",
 			    .preset_note = "none", .meaning = "residency to bring back at mount"},
-	[OPTION_CACHE] = {"cache", KIND_CHOICE, AVAILABLE, .offset = FIELD(cache), .choices = cache_choices,
+	[OPTION_CACHE] = {"cache", KIND_CHOICE, .offset = FIELD(cache), .choices = cache_choices,
 			  .preset = "auto",
 			  .meaning = "the kernel's cache: until the file changes, not used, kept regardless"},
-	[OPTION_WRITEBACK] = {"writeback", KIND_FLAG, AVAILABLE, .offset = FIELD(writeback), .preset = "off",
+	[OPTION_WRITEBACK] = {"writeback", KIND_FLAG, .offset = FIELD(writeback), .preset = "off",
 			      .meaning = "let the kernel collect writes"},
-	[OPTION_IO] = {"io", KIND_CHOICE, AVAILABLE, .offset = FIELD(io), .choices = io_choices,
-		       .preset = "window",
+	[OPTION_IO] = {"io", KIND_CHOICE, .offset = FIELD(io), .choices = io_choices, .preset = "window",
 		       .meaning = "who reads and writes: the daemon's windows, or the kernel itself"},
-	[OPTION_OPENS] = {"opens", KIND_CHOICE, AVAILABLE, .offset = FIELD(opens), .choices = opens_choices,
+	[OPTION_OPENS] = {"opens", KIND_CHOICE, .offset = FIELD(opens), .choices = opens_choices,
 			  .preset = "track", .meaning = "whether the kernel tells of open and close"},
-	[OPTION_WATCH] = {"watch", KIND_CHOICE, AVAILABLE, .offset = FIELD(watch), .choices = watch_choices,
+	[OPTION_WATCH] = {"watch", KIND_CHOICE, .offset = FIELD(watch), .choices = watch_choices,
 			  .preset = "auto", .meaning = "learn of changes made directly in BACKING"},
-	[OPTION_ATTR_TIMEOUT] = {"attr_timeout", KIND_SECONDS, AVAILABLE, .offset = FIELD(attr_timeout_s),
-				 .preset = "", .preset_note = "by watch",
+	[OPTION_ATTR_TIMEOUT] = {"attr_timeout", KIND_SECONDS, .offset = FIELD(attr_timeout_s), .preset = "",
+				 .preset_note = "by watch",
 				 .meaning =
 					 "seconds the kernel trusts a file's attributes; 0 with cache=none"},
-	[OPTION_ENTRY_TIMEOUT] = {"entry_timeout", KIND_SECONDS, AVAILABLE, .offset = FIELD(entry_timeout_s),
+	[OPTION_ENTRY_TIMEOUT] = {"entry_timeout", KIND_SECONDS, .offset = FIELD(entry_timeout_s),
 				  .preset = "", .preset_note = "by watch",
 				  .meaning = "seconds the kernel trusts a name; 0 with cache=none"},
-	[OPTION_NEGATIVE_TIMEOUT] = {"negative_timeout", KIND_SECONDS, AVAILABLE,
-				     .offset = FIELD(negative_timeout_s), .preset = "",
-				     .preset_note = "by watch",
+	[OPTION_NEGATIVE_TIMEOUT] = {"negative_timeout", KIND_SECONDS, .offset = FIELD(negative_timeout_s),
+				     .preset = "", .preset_note = "by watch",
 				     .meaning = "seconds the kernel trusts that a name does not exist"},
-	[OPTION_READAHEAD] = {"readahead", KIND_SIZE, AVAILABLE, .offset = FIELD(readahead), .max = GIB,
-			      .preset = "1M",
+	[OPTION_READAHEAD] = {"readahead", KIND_SIZE, .offset = FIELD(readahead), .max = GIB, .preset = "1M",
 			      .meaning = "how far the kernel reads ahead in a file of the mount"},
-	[OPTION_MAX_THREADS] = {"max_threads", KIND_COUNT, AVAILABLE, .offset = FIELD(max_threads), .min = 1,
+	[OPTION_MAX_THREADS] = {"max_threads", KIND_COUNT, .offset = FIELD(max_threads), .min = 1,
 				.max = 1024, .preset = "", .preset_note = "by CPU count",
 				.meaning = "threads that serve requests"},
-	[OPTION_LOG_LEVEL] = {"log_level", KIND_CHOICE, AVAILABLE, .offset = FIELD(log_level),
+	[OPTION_LOG_LEVEL] = {"log_level", KIND_CHOICE, .offset = FIELD(log_level),
 			      .choices = log_level_choices, .preset = "info",
 			      .meaning = "how much is logged"},
 };

@@ -89,20 +89,6 @@ void option_nearest_try(struct option_nearest *nearest, const char *candidate)
 	}
 }
 
-static size_t count_choices(const struct option_row *row)
-{
-	size_t count = 0;
-
-	for (const struct option_choice *choice = row->choices; choice->name != NULL; choice++)
-		count += !choice->pending;
-	return count;
-}
-
-bool option_row_visible(const struct option_row *row)
-{
-	return !row->pending && (row->kind != KIND_CHOICE || count_choices(row) > 1);
-}
-
 static int print_values(FILE *stream, const struct option_row *row)
 {
 	const char *separator = "";
@@ -111,8 +97,6 @@ static int print_values(FILE *stream, const struct option_row *row)
 	switch (row->kind) {
 	case KIND_CHOICE:
 		for (const struct option_choice *choice = row->choices; choice->name != NULL; choice++) {
-			if (choice->pending)
-				continue;
 			length += fprintf(stream, "%s%s", separator, choice->name);
 			separator = "|";
 		}
@@ -169,8 +153,7 @@ char *options_usage(void)
 	      "Options after -o; SIZE is as 4096, 64K, 1G, and TIME is as 500ms, 5s, 1m, 0.5:\n",
 	      stream);
 	for (size_t i = 0; i < OPTION_COUNT; i++)
-		if (option_row_visible(&option_rows[i]))
-			print_row(stream, &option_rows[i]);
+		print_row(stream, &option_rows[i]);
 	fputs("\n"
 	      "The words of mount(8), fstab and libfuse are taken as well: ro, allow_other, fsname=NAME,\n"
 	      "nodev, nosuid, noexec, noatime, auto_unmount, ...; see memmapfs-fuse(8).\n",
@@ -182,14 +165,8 @@ char *options_usage(void)
 
 const char *options_describe(const struct options *options, size_t index, char **ret_value)
 {
-	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		if (!option_row_visible(&option_rows[i]) || index-- > 0)
-			continue;
-		char *value = option_value_print(&option_rows[i], options);
-		if (value == NULL)
-			return NULL;
-		*ret_value = value;
-		return option_rows[i].name;
-	}
-	return NULL;
+	if (index >= OPTION_COUNT)
+		return NULL;
+	*ret_value = option_value_print(&option_rows[index], options);
+	return *ret_value == NULL ? NULL : option_rows[index].name;
 }

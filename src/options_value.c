@@ -301,8 +301,6 @@ static char *list_choices(const struct option_row *row)
 	if (stream == NULL)
 		return NULL;
 	for (const struct option_choice *choice = row->choices; choice->name != NULL; choice++) {
-		if (choice->pending && strcmp(choice->name, row->preset) != 0)
-			continue;
 		if (last != NULL) {
 			fprintf(stream, "%s%s", separator, last->name);
 			separator = ", ";

@@ -163,7 +163,7 @@ int option_size_read(const char *text, uint64_t *ret_size);
 unsigned option_choice_value(const struct option_row *row, const struct options *options);
 
 /**
- * options_check() - refuse conflicts
+ * options_check() - refuse what conflicts
  *
  * Return: 0, -EINVAL with @ret_error set, or -ENOMEM.
  */

@@ -12,7 +12,7 @@ static const struct option_choice mode_choices[] = {
 	{"rw", MODE_RW},
 	{"ro", MODE_RO},
 	{"cow", MODE_COW},
-	{NULL, 0, false},
+	{NULL, 0},
 };
 
 static const struct option_choice sync_choices[] = {
@@ -20,67 +20,76 @@ static const struct option_choice sync_choices[] = {
 	{"immediate", SYNC_IMMEDIATE},
 	{"lazy", SYNC_LAZY},
 	{"never", SYNC_NEVER},
-	{NULL, 0, false},
+	{NULL, 0},
 };
 
 static const struct option_choice fsync_choices[] = {
 	{"honor", FSYNC_HONOR},
 	{"ignore", FSYNC_IGNORE},
-	{NULL, 0, false},
+	{NULL, 0},
 };
 
 static const struct option_choice writes_choices[] = {
 	{"auto", WRITES_AUTO},
 	{"pwrite", WRITES_PWRITE},
 	{"window", WRITES_WINDOW},
-	{NULL, 0, false},
+	{NULL, 0},
 };
 
 static const struct option_choice advise_choices[] = {
-	{"normal", ADVISE_NORMAL},     {"random", ADVISE_RANDOM}, {"sequential", ADVISE_SEQUENTIAL},
-	{"willneed", ADVISE_WILLNEED}, {NULL, 0, false},
+	{"normal", ADVISE_NORMAL},
+	{"random", ADVISE_RANDOM},
+	{"sequential", ADVISE_SEQUENTIAL},
+	{"willneed", ADVISE_WILLNEED},
+	{NULL, 0},
 };
 
 static const struct option_choice preload_choices[] = {
-	{"off", PRELOAD_OFF},		{"async", PRELOAD_ASYNC}, {"sync", PRELOAD_SYNC},
-	{"populate", PRELOAD_POPULATE}, {NULL, 0, false},
+	{"off", PRELOAD_OFF},
+	{"async", PRELOAD_ASYNC},
+	{"sync", PRELOAD_SYNC},
+	{"populate", PRELOAD_POPULATE},
+	{NULL, 0},
 };
 
 static const struct option_choice idle_choices[] = {
 	{"cold", IDLE_COLD},
 	{"pageout", IDLE_PAGEOUT},
 	{"unmap", IDLE_UNMAP},
-	{NULL, 0, false},
+	{NULL, 0},
 };
 
 static const struct option_choice cache_choices[] = {
 	{"auto", CACHE_AUTO},
 	{"none", CACHE_NONE},
 	{"always", CACHE_ALWAYS},
-	{NULL, 0, false},
+	{NULL, 0},
 };
 
 static const struct option_choice io_choices[] = {
 	{"window", IO_WINDOW},
 	{"passthrough", IO_PASSTHROUGH},
-	{NULL, 0, false},
+	{NULL, 0},
 };
 
 static const struct option_choice opens_choices[] = {
 	{"track", OPENS_TRACK},
 	{"skip", OPENS_SKIP},
-	{NULL, 0, false},
+	{NULL, 0},
 };
 
 static const struct option_choice watch_choices[] = {
 	{"auto", WATCH_AUTO},
 	{"off", WATCH_OFF},
-	{NULL, 0, false},
+	{NULL, 0},
 };
 
 static const struct option_choice log_level_choices[] = {
-	{"error", LEVEL_ERROR}, {"warning", LEVEL_WARNING}, {"info", LEVEL_INFO},
-	{"debug", LEVEL_DEBUG}, {NULL, 0, false},
+	{"error", LEVEL_ERROR},
+	{"warning", LEVEL_WARNING},
+	{"info", LEVEL_INFO},
+	{"debug", LEVEL_DEBUG},
+	{NULL, 0},
 };
 
 const struct option_row option_rows[OPTION_COUNT] = {

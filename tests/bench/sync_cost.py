@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What each sync= mode costs, as ratios taken in one run, each with its goal. Called by scripts/sync-cost."""
 import argparse
+import fnmatch
 import json
 import mmap
 import multiprocessing
@@ -77,19 +78,25 @@ def figures_of(top):
     return json.loads(os.getxattr(top, "user.memmapfs.stats"))
 
 
+def seconds_with(cost, case, options):
+    """What one run took."""
+    sample, = rounds(cost.bench, case, [cost.ours(options)], 1, cost.words.verbose)[options]
+    if "failed" in sample:
+        raise CaseFailed("%s: %s" % (case.name, sample["failed"]))
+    return sample["seconds"]
+
+
 def periodic_beside_never(cost, cases, periodically):
     """Throughput of a periodic mode, times that of never. Each takes part twice: what one differs from itself by is
     what the machine's other work does to the figures."""
     modes = {"periodic": periodically, "never": "sync=never"}
+    turns = [(mode, copy) for copy in (1, 2) for mode in modes]
     for case in cases:
-        seconds = {}
-        for _ in range((cost.words.runs + 1) // 2):
-            for copy in (1, 2):
-                for mode, options in modes.items():
-                    sample, = rounds(cost.bench, case, [cost.ours(options)], 1, cost.words.verbose)[options]
-                    if "failed" in sample:
-                        raise CaseFailed("%s: %s" % (case.name, sample["failed"]))
-                    seconds.setdefault((mode, copy), []).append(sample["seconds"])
+        seconds = {turn: [] for turn in turns}
+        seconds_with(cost, case, periodically)  # It pays for the memory that the case before gave back.
+        for number in range((cost.words.runs + 1) // 2):
+            for turn in turns if number % 2 == 0 else reversed(turns):
+                seconds[turn].append(seconds_with(cost, case, modes[turn[0]]))
         pooled = {mode: statistics.median(seconds[mode, 1] + seconds[mode, 2]) for mode in modes}
         noise = [statistics.median(seconds[mode, 1]) / statistics.median(seconds[mode, 2]) for mode in modes]
         ratio = pooled["never"] / pooled["periodic"]
@@ -101,7 +108,8 @@ def periodic_beside_never(cost, cases, periodically):
 def periodic(cost):
     """Noting what is dirty must not cost the writers much: the benchmark's workloads."""
     names = ("randwrite", "seqwrite-new", "seqwrite-existing", "append", "mmap-write", "create-unlink")
-    periodic_beside_never(cost, map(named, names), "sync=periodic")
+    chosen = [name for name in names if fnmatch.fnmatch(name, cost.words.cases)]
+    periodic_beside_never(cost, map(named, chosen), "sync=periodic")
 
 
 @part
@@ -310,6 +318,7 @@ def main():
     parser = argparse.ArgumentParser(prog="scripts/sync-cost", description=__doc__.split(". ")[0] + ".")
     parser.add_argument("parts", nargs="*", metavar="PART", help="of %s; all" % ", ".join(PARTS))
     parser.add_argument("--runs", type=int, metavar="N", help="of each, interleaved; medians are taken (7)")
+    parser.add_argument("--cases", default="*", metavar="GLOB", help="only these workloads of the part periodic")
     parser.add_argument("--quick", action="store_true", help="small, to see whether it works")
     parser.add_argument("--size", type=int, default=2048, metavar="MIB", help="of the loop device (%(default)s)")
     parser.add_argument("--backing", metavar="DIR", help="make BACKING in DIR, not on a loop device")

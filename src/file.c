@@ -69,11 +69,6 @@ void file_free(struct fs *fs, struct file *file)
 	free(file);
 }
 
-static bool handle_writes(const struct handle *handle)
-{
-	return (handle->flags & O_ACCMODE) != O_RDONLY;
-}
-
 void file_open(struct file *file, struct handle *handle)
 {
 	LOCK_SCOPE(&file->lock);

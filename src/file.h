@@ -49,6 +49,7 @@ struct lock_owner {
 	uint32_t pid;	  /* of who locked last, as the mount's clients see it */
 	unsigned waiting; /* threads blocked on fd; protected by file->lock */
 	bool gone;	  /* closed while somebody waited: the last waiter frees it */
+	bool silent;	  /* what it locked through closes without FLUSH; protected by file->lock */
 };
 
 /*
@@ -98,6 +99,7 @@ struct file {
 	bool error_unheard;		 /* protected by lock; no handle was open, or none consumed it yet */
 	_Atomic bool kept;		 /* a reference on the inode is held until the error was consumed */
 	_Atomic bool held_locked;	 /* see locked.h; written under its lock */
+	_Atomic bool readers_lock;	 /* a fcntl lock was set through a handle for reading, ever */
 	_Atomic bool work_queued;	 /* on fs->work, or taken off it and not looked at yet */
 	_Atomic bool direct_access;	 /* DAX: a store is the write */
 	bool seen;			 /* protected by lock */

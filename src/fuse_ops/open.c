@@ -136,6 +136,19 @@ static int open_without_handle(fuse_req_t req, struct inode *inode, int *created
 	return result;
 }
 
+/*
+ * May close(2) of this handle go without FLUSH? Where all that FLUSH would do is find nothing to sync, no error to
+ * tell and no lock to release. A lock set through the handle nevertheless goes with RELEASE; see op_setlk().
+ */
+static bool closes_silently(struct fs *fs, struct handle *handle, struct file *file)
+{
+	return !writes(handle->flags) && !(handle->flags & O_TRUNC) && atomic_load(&file->writers) == 0 &&
+	       !atomic_load(&file->unseen) && !atomic_load(&file->readers_lock) &&
+	       atomic_load(&file->syncing) == 0 && file_policy(file)->sync != SYNC_LAZY &&
+	       mapping_dirty_bytes(&file->mapping) == 0 &&
+	       sync_error(fs, handle->inode, file, handle, false) == 0;
+}
+
 int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fuse_file_info *fi)
 {
 	struct fs *fs = op_fs(req);
@@ -170,6 +183,8 @@ int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fus
 		file_drop_writing(fs, inode, file);
 	if (handle->unseen)
 		pager_map(fs, inode, file);
+	handle->silent = closes_silently(fs, handle, file);
+	fi->noflush = handle->silent;
 	fi->fh = handle->id;
 	return 0;
 }

@@ -15,6 +15,7 @@
 
 #include "fds.h"
 #include "mapping/cache.h"
+#include "settled.h"
 
 struct fs;
 struct handle;
@@ -59,6 +60,7 @@ struct lock_owner {
 struct file {
 	struct mapping mapping;
 	struct inode *inode;		       /* constant */
+	struct settled settled;		       /* for reads */
 	_Atomic(const struct policy *) policy; /* see file_policy() */
 	struct file *work_next;		       /* protected by fs->work_lock while queued */
 	_Atomic uint64_t locked_size;	       /* of the file, when its pages were last locked */
@@ -224,8 +226,10 @@ bool file_recheck(struct file *file, int fd);
  * @fd: open backing file, borrowed; -1 where there is none
  *
  * A change of somebody else since the last look is noticed now. Ends with file_change_end().
+ *
+ * Return: the look that this took, in *@ret_info; or NULL where none was needed.
  */
-void file_change_begin(struct file *file, int fd);
+const struct stat *file_change_begin(struct file *file, int fd, struct stat *ret_info);
 
 /** file_change_end() - it has; what the file looks like now is what the kernel knows */
 void file_change_end(struct file *file, int fd);

@@ -174,6 +174,8 @@ static int set_size(fuse_req_t req, struct inode *inode, off_t size)
 	CLEANUP(creds_restore) struct creds creds = {0};
 	struct fs *fs = op_fs(req);
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	const struct stat *known;
+	struct stat info;
 	struct file *file;
 	bool failed;
 	int result = file_get(fs, inode, &file);
@@ -182,8 +184,8 @@ static int set_size(fuse_req_t req, struct inode *inode, off_t size)
 		result = inode_fd(fs, inode, FD_WRITE, &use);
 	if (result < 0)
 		return result;
-	file_change_begin(file, use.fd);
-	op_become_writer(req, use.fd, !request_current()->kill_setid, 0, &creds);
+	known = file_change_begin(file, use.fd, &info);
+	op_become_writer(req, use.fd, known, !request_current()->kill_setid, 0, &creds);
 	if (ftruncate(use.fd, size) < 0)
 		result = -errno;
 	creds_restore(&creds);
@@ -219,6 +221,7 @@ static int set_attributes(fuse_req_t req, struct inode *inode, const struct stat
 	struct fs *fs = op_fs(req);
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct file *file = file_peek(inode);
+	struct stat info;
 	int result = 0;
 
 	/* SIZE first: its descriptor serves the others. The owner before the mode: a change of owner
@@ -228,7 +231,7 @@ static int set_attributes(fuse_req_t req, struct inode *inode, const struct stat
 	if (result == 0)
 		result = inode_fd(fs, inode, FD_PATH, &use);
 	if (file != NULL)
-		file_change_begin(file, use.fd);
+		file_change_begin(file, use.fd, &info);
 	creds_keep_setid(fs, true);
 	if (result == 0 && to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
 		result = set_owner(req, use.fd, attr, to_set);

@@ -55,11 +55,13 @@ int op_cache_flags(fuse_req_t req, struct file *file, bool created, int fd, stru
 static int truncate_backing(fuse_req_t req, struct inode *inode, struct file *file, int fd)
 {
 	CLEANUP(creds_restore) struct creds creds = {0};
+	const struct stat *known;
+	struct stat info;
 	int result = 0;
 	bool failed, loses;
 
-	file_change_begin(file, fd);
-	loses = op_become_writer(req, fd, !request_current()->kill_setid, 0, &creds);
+	known = file_change_begin(file, fd, &info);
+	loses = op_become_writer(req, fd, known, !request_current()->kill_setid, 0, &creds);
 	if (ftruncate(fd, 0) < 0)
 		result = -errno;
 	creds_restore(&creds);
@@ -96,6 +98,18 @@ static int open_backing(fuse_req_t req, struct handle *handle, struct file *file
 	if (handle->unseen)
 		return 0;
 	return op_cache_flags(req, file, created, use.fd, fi);
+}
+
+/*
+ * May the kernel send several writes of a handle at once? It orders those that append or extend the file all the
+ * same (fuse_dio_wr_exclusive_lock(), Linux), and BACKING orders what one pwrite(2) writes. But of a write that is
+ * larger than one request others see parts, as they do on a disk file system under O_DIRECT, and only there. And
+ * the pieces of a synchronous write are told by the order they come in, for whom its error is told.
+ */
+static bool may_write_in_parallel(const struct fs *fs, struct file *file, const struct fuse_file_info *fi)
+{
+	return fi->direct_io && writes(fi->flags) && (fi->flags & O_DIRECT) && fs->layer == NULL &&
+	       op_sync_flags(fs, fi->flags) == 0 && file_policy(file)->sync != SYNC_IMMEDIATE;
 }
 
 /* The descriptor that made the file serves its first writes. */
@@ -174,8 +188,11 @@ int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fus
 	handle->unseen = passthrough_open(fs, inode, file, writes(fi->flags), &request_current()->backing);
 	result = open_backing(req, handle, file, created != NULL, fi);
 	handle->direct = fi->direct_io;
+	handle->parallel = may_write_in_parallel(fs, file, fi);
+	request_current()->parallel = handle->parallel;
 	if (result < 0) {
 		request_current()->backing = 0;
+		request_current()->parallel = false;
 		op_close_handle(fs, handle->id);
 		return result;
 	}

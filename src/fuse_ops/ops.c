@@ -273,14 +273,17 @@ static void learn_group(fuse_req_t req, gid_t gid)
 		request->groups[request->group_count++] = gid;
 }
 
-bool op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds)
+bool op_become_writer(fuse_req_t req, int fd, const struct stat *known, bool keeps, uint64_t length,
+		      struct creds *ret_creds)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct stat info = {0};
 	bool decided_by_groups, loses;
 
 	*ret_creds = (struct creds){0};
-	if (keeps || fstat(fd, &info) < 0) {
+	if (known != NULL)
+		info = *known;
+	if (keeps || (known == NULL && fstat(fd, &info) < 0)) {
 		creds_keep_setid(op_fs(req), keeps);
 		return false;
 	}

@@ -46,6 +46,7 @@ bool op_changes(fuse_req_t req);
 /**
  * op_become_writer() - let the kernel treat set-id bits, and what is held back for root, as for the caller
  * @fd:     the file that is about to change
+ * @known:  what file_change_begin() saw of it, or NULL
  * @keeps:  the caller may keep set-id bits (CAP_FSETID)
  * @length: bytes that the change may take from the file system
  *
@@ -55,7 +56,8 @@ bool op_changes(fuse_req_t req);
  * Return: the file has set-id bits, which the change takes away. The kernel leaves that to the daemon and goes
  * on executing by the mode it knows: where the answer tells no mode, op_setid_lost() is due before it.
  */
-bool op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds);
+bool op_become_writer(fuse_req_t req, int fd, const struct stat *known, bool keeps, uint64_t length,
+		      struct creds *ret_creds);
 
 /**
  * op_in_group() - is the caller in the group?
@@ -127,6 +129,9 @@ void op_end_write(const struct open_file *open);
  * Return: 0 with @fi filled for the reply, or -errno.
  */
 int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fuse_file_info *fi);
+
+/** op_sync_flags() - O_SYNC or O_DSYNC where a handle's writes that bypass the kernel's cache wait for the disk */
+int op_sync_flags(const struct fs *fs, int flags);
 
 /**
  * op_cache_flags() - what the kernel may do with the pages it has cached of a file that is being opened

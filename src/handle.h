@@ -23,10 +23,10 @@ struct handle {
 	_Atomic uint64_t error_seen; /* sequence of the file's last error that this handle consumed */
 	bool unseen;		     /* of a file: the kernel serves it without the daemon; set likewise */
 	bool direct;		     /* of a file: the kernel caches nothing; set before the reply to OPEN */
-	bool silent;		     /* of a file: close(2) sends no FLUSH, the last one RELEASE; set likewise */
-	bool parallel;		     /* of a file: several of its writes may come at once; likewise */
-	_Atomic uint64_t write_end;  /* where its last synchronous write ended, if it may go on; else 0 */
-	_Atomic int flock_fd; /* an open file description for flock(2), or -1; made when first locked */
+	bool silent;   /* of a file: close(2) sends no FLUSH, the last one RELEASE; set likewise */
+	bool parallel; /* of a file: several of its writes may come at once; likewise */
+	_Atomic uint64_t write_end; /* where its last synchronous write ended, if it may go on; else 0 */
+	_Atomic int flock_fd;	    /* an open file description for flock(2), or -1; made when first locked */
 	/* directories */
 	pthread_mutex_t lock;
 	int fd;		 /* constant; -1 for files */

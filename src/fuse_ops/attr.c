@@ -95,7 +95,8 @@ static void reply_late(void *context)
 }
 
 /* Where the pages are older than the attributes, an answer that waits for them to be dropped; else NULL. */
-static struct late_attributes *be_late(fuse_req_t req, struct inode *inode, const struct statx *stx)
+static struct late_attributes *be_late(fuse_req_t req, struct inode *inode, const struct statx *stx,
+				       double timeout)
 {
 	struct timespec mtime = {stx->stx_mtime.tv_sec, stx->stx_mtime.tv_nsec};
 	struct late_attributes *late = NULL;
@@ -103,30 +104,38 @@ static struct late_attributes *be_late(fuse_req_t req, struct inode *inode, cons
 	if (op_cache_is_old(op_fs(req), inode, -1, (off_t)stx->stx_size, &mtime, false))
 		late = malloc(sizeof(*late));
 	if (late != NULL)
-		*late = (struct late_attributes){req, *stx, request_current()->wants_statx,
-						 watch_trust(op_fs(req), inode)->attr_s};
+		*late = (struct late_attributes){req, *stx, request_current()->wants_statx, timeout};
 	return late;
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 {
+	struct fs *fs = op_fs(req);
 	struct inode *inode = op_begin(req, nodeid);
 	struct late_attributes *late;
+	uint64_t moment;
 	struct statx stx;
+	double timeout;
 	int result;
 
 	(void)fi;
 	if (inode == NULL)
 		return;
-	result = op_statx(op_fs(req), inode, &stx);
-	if (result < 0)
+	/* Whoever asks again is likely to go on asking. */
+	moment = watch_look(fs, inode);
+	result = op_statx(fs, inode, &stx);
+	if (result < 0) {
 		fuse_reply_err(req, -result);
-	else if ((late = be_late(req, inode, &stx)) != NULL)
-		session_forget_first(op_fs(req)->session, nodeid, reply_late, late);
+		return;
+	}
+	timeout = watch_trust(fs, moment, inode)->attr_s;
+	late = be_late(req, inode, &stx, timeout);
+	if (late != NULL)
+		session_forget_first(fs->session, nodeid, reply_late, late);
 	else if (request_current()->wants_statx)
-		reply_statx(req, &stx, watch_trust(op_fs(req), inode)->attr_s);
+		reply_statx(req, &stx, timeout);
 	else
-		op_reply_attributes(req, &stx, watch_trust(op_fs(req), inode)->attr_s);
+		op_reply_attributes(req, &stx, timeout);
 }
 
 static int set_owner(fuse_req_t req, int fd, const struct stat *attr, int to_set)
@@ -251,6 +260,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_set
 {
 	struct fs *fs = op_fs(req);
 	struct inode *inode = op_begin(req, nodeid);
+	uint64_t moment = watch_moment(fs);
 	struct statx stx;
 	int result;
 
@@ -264,5 +274,5 @@ void op_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_set
 	if (result < 0)
 		fuse_reply_err(req, -result);
 	else
-		op_reply_attributes(req, &stx, watch_trust(fs, inode)->attr_s);
+		op_reply_attributes(req, &stx, watch_trust(fs, moment, inode)->attr_s);
 }

@@ -237,6 +237,8 @@ void op_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 		fuse_reply_err(req, ENOSYS);
 		return;
 	}
+	/* The kernel may cache pages of it from here on. */
+	watch_look(fs, inode);
 	if (fs->read_only && (writes(fi->flags) || (fi->flags & O_TRUNC)))
 		result = -EROFS;
 	else

@@ -27,8 +27,22 @@ static inline struct fs *op_fs(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
-/** op_fill_entry() - what a reply to a look-up says; @found has the lookup counted */
-void op_fill_entry(struct fs *fs, const struct found *found, struct fuse_entry_param *ret_entry);
+/* Where a request looks names up, and the moment before it did; see watch.h. */
+struct sight {
+	const struct inode *directory; /* NULL: it has no name */
+	uint64_t moment;
+};
+
+/** op_sight() - for a request that is about to look names up in @directory */
+struct sight op_sight(struct fs *fs, struct inode *directory);
+
+/**
+ * op_fill_entry() - what a reply to a look-up says
+ * @sight: taken before the look-up; NULL: nothing is heard of changes
+ * @found: has the lookup counted
+ */
+void op_fill_entry(struct fs *fs, const struct sight *sight, const struct found *found,
+		   struct fuse_entry_param *ret_entry);
 
 /** op_stat() - struct statx as the mount shows it: inode numbers made distinct */
 void op_stat(struct fs *fs, const struct statx *stx, struct stat *ret_stat);

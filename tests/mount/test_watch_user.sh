@@ -114,7 +114,6 @@ PY
 stop_user_mount
 
 start_user_mount opens=skip
-OPTIONS=opens=skip every_watch 'a user, opens=skip'
 expect_overflow
 check 'a user: what was missed when events were lost is seen' run <<<"$OVERFLOW"
 stop_user_mount

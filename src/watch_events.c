@@ -247,7 +247,8 @@ static void handle_overflow(struct watch *watch)
 
 /*
  * Reads what there is, up to a limit: whoever writes on this file system for each read that we do, as a tracer
- * of ours would, must not keep the thread from anything else.
+ * of ours would, must not keep the thread from anything else. A buffer that was not filled by half was all there
+ * was; what has come since can wait for others to join it.
  *
  * Return: true where there was something, and none of it concerned the mount.
  */
@@ -255,10 +256,13 @@ bool watch_read_events(struct watch *watch)
 {
 	bool concerned = false;
 	int reads = 0;
-	ssize_t got;
+	ssize_t filled, got;
 
-	for (; reads < READS_MAX && (got = read(watch->fd, watch->buffer, WATCH_BUFFER)) > 0; reads++) {
+	do {
 		struct fanotify_event_metadata event;
+
+		filled = got = read(watch->fd, watch->buffer, WATCH_BUFFER);
+		reads += got > 0;
 
 		for (const unsigned char *at = watch->buffer; got >= (ssize_t)sizeof(event);
 		     at += event.event_len, got -= event.event_len) {
@@ -272,6 +276,6 @@ bool watch_read_events(struct watch *watch)
 				concerned |= handle_event(watch, &event, at);
 			}
 		}
-	}
+	} while (filled > (ssize_t)WATCH_BUFFER / 2 && reads < READS_MAX);
 	return reads > 0 && !concerned;
 }

@@ -121,7 +121,6 @@ static int run(struct commit *commit, char *const *paths, size_t count)
 	struct fs *fs = commit->fs;
 	int result;
 
-	commit->forgotten = atomic_load(&fs->layer->forgotten);
 	result = maintain_save_all(fs);
 	if (result == 0)
 		result = begin(commit, paths, count);

@@ -6,8 +6,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/xattr.h>
 
 #include "fs.h"
@@ -19,6 +21,8 @@
 
 /* Copied at a time; whoever writes the file waits no longer than for that. */
 #define CHUNK ((size_t)4 << 20)
+/* The disk is told to write when so much of the file lies behind. */
+#define SEND (UINT64_C(32) << 20)
 
 static int write_all(int fd, const char *from, size_t length, uint64_t offset)
 {
@@ -60,6 +64,8 @@ struct copy {
 	int fd;	       /* BACKING's file */
 	uint64_t size; /* that it has */
 	char *buffer;
+	uint64_t sent; /* up to here the disk has been told to write */
+	bool clones;   /* pages may be shared with the page file, as far as is known */
 };
 
 /* Zeros where the file has bytes; past its end they come by themselves. */
@@ -82,16 +88,42 @@ static int copy_zeros(struct copy *copy, uint64_t from, uint64_t end)
 	return 0;
 }
 
+/* The disk works while the next bytes are copied, instead of all of it when the file is synced. */
+static void send_to_disk(struct copy *copy, uint64_t end)
+{
+	if (!copy->commit->fs->layer->kept || end < copy->sent + SEND)
+		return;
+	sync_file_range(copy->fd, (off_t)copy->sent, (off_t)(end - copy->sent), SYNC_FILE_RANGE_WRITE);
+	copy->sent = end;
+}
+
+/* Where both files are on one file system that can share blocks. Whole pages: the end of the file is cut later. */
+static bool clone_data(struct copy *copy, uint64_t from, uint64_t end)
+{
+	struct file_clone_range range = {
+		.src_fd = copy->pages.fd,
+		.src_offset = from,
+		.src_length = (end - from + LAYER_PAGE - 1) / LAYER_PAGE * LAYER_PAGE,
+		.dest_offset = from,
+	};
+
+	copy->clones = copy->clones && ioctl(copy->fd, FICLONERANGE, &range) == 0;
+	return copy->clones;
+}
+
 static int copy_data(struct copy *copy, uint64_t from, uint64_t end)
 {
 	struct fs *fs = copy->commit->fs;
 	int result = copy->pages.fd >= 0 ? 0
 					 : layer_page_file(fs, copy->inode, copy->node, true, &copy->pages);
 
-	if (result == 0)
+	if (result == 0 && !clone_data(copy, from, end)) {
 		result = read_all(copy->pages.fd, copy->buffer, (size_t)(end - from), from);
-	if (result == 0)
-		result = write_all(copy->fd, copy->buffer, (size_t)(end - from), from);
+		if (result == 0)
+			result = write_all(copy->fd, copy->buffer, (size_t)(end - from), from);
+		if (result == 0)
+			send_to_disk(copy, end);
+	}
 	atomic_fetch_add(&fs->layer->progress.done, end - from);
 	return result;
 }
@@ -125,7 +157,13 @@ static int copy_run(struct copy *copy, uint64_t *at)
 static int copy_content(struct commit *commit, struct inode *inode, int fd)
 {
 	CLEANUP(free_pointer) char *buffer = malloc(CHUNK);
-	struct copy copy = {commit, inode, layer_peek(inode), FD_USE_NONE, fd, 0, buffer};
+	struct copy copy = {.commit = commit,
+			    .inode = inode,
+			    .node = layer_peek(inode),
+			    .pages = FD_USE_NONE,
+			    .fd = fd,
+			    .buffer = buffer,
+			    .clones = commit->fs->layer->kept};
 	uint64_t at = 0;
 	struct stat info;
 	int result = 0;
@@ -250,12 +288,13 @@ static int write_object(struct commit *commit, const struct subject *subject, ui
 	}
 	if (result < 0)
 		return result;
-	LOCK_SCOPE(&commit->fs->layer->lock);
+	pthread_mutex_lock(&commit->fs->layer->lock);
 	pthread_rwlock_rdlock(&node->lock);
 	stx = node_stat_statx(&node->stx);
 	own = atomic_load(&node->own);
 	pthread_rwlock_unlock(&node->lock);
 	result = write_attributes(commit, subject, &stx, own, fd);
+	pthread_mutex_unlock(&commit->fs->layer->lock);
 	/* Before the layer's pages go. */
 	if (result == 0 && content && commit->fs->layer->kept && fsync(file) < 0)
 		result = -errno;

@@ -39,7 +39,6 @@ struct commit {
 	struct statx root_before; /* BACKING's root before that was made */
 	unsigned trash;
 	uint64_t objects;
-	uint64_t forgotten; /* layer->forgotten as it began */
 	struct forgetting forgetting;
 };
 

@@ -72,11 +72,9 @@ static bool is_needed(struct layer_db *db, uint64_t id)
 static int write_again(struct commit *commit, struct subject *subject, struct commit_node *done)
 {
 	struct node *node = layer_peek(subject->inode);
-	bool lost = atomic_load(&commit->fs->layer->forgotten) != commit->forgotten;
 	int result;
 
-	if (subject->own == 0 ||
-	    (atomic_load(&node->version) == done->version && !(lost && done->version == 0)))
+	if (subject->own == 0 || atomic_load(&node->version) == done->version)
 		return 0;
 	result = commit_write(commit, subject, &done->version);
 	return result < 0 ? result : layer_save(commit->fs, subject->inode, node);

@@ -10,7 +10,7 @@
 #include "layer/stack.h"
 #include "util.h"
 
-struct node *node_new(bool has_origin)
+struct node *node_new(struct fs *fs, bool has_origin)
 {
 	struct node *node = calloc(1, sizeof(*node));
 	pthread_rwlockattr_t fair;
@@ -18,6 +18,7 @@ struct node *node_new(bool has_origin)
 	if (node == NULL)
 		return NULL;
 	node->has_origin = has_origin;
+	atomic_init(&node->version, atomic_load(&fs->layer->forgotten) << 32);
 	pthread_rwlockattr_init(&fair);
 	pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&node->lock, &fair);
@@ -61,9 +62,9 @@ static int find_row(struct layer_db *db, const struct identity_key *key, struct 
 }
 
 /* A node as the topmost record has it. Takes the row's target over. */
-static int node_of_row(struct node_row *row, bool written, struct node **ret_node)
+static int node_of_row(struct fs *fs, struct node_row *row, bool written, struct node **ret_node)
 {
-	struct node *node = node_new(row->has_origin);
+	struct node *node = node_new(fs, row->has_origin);
 	int result = 0;
 
 	if (node == NULL)
@@ -145,7 +146,7 @@ int stack_node_locked(struct fs *fs, const struct identity_key *key, struct node
 	known.dev = keep_device(fs, key->dev);
 	result = find_row(layer->db, &known, ret_row);
 	if (result == 0)
-		result = node_of_row(ret_row, true, &node);
+		result = node_of_row(fs, ret_row, true, &node);
 	for (size_t i = 0; i < layer->base_count && (result == 0 || result == -ENOENT); i++) {
 		struct node_row row = {0};
 		int found = find_row(layer->bases[i]->home.db, &known, &row);
@@ -154,7 +155,7 @@ int stack_node_locked(struct fs *fs, const struct identity_key *key, struct node
 			continue;
 		result = found;
 		if (result == 0 && node == NULL)
-			result = node_of_row(&row, false, &node);
+			result = node_of_row(fs, &row, false, &node);
 		if (result == 0)
 			result = add_lower(node, layer->bases[i], &row, &reach, &link);
 		if (result == 0 && ret_row->id == 0)

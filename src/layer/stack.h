@@ -89,7 +89,7 @@ int stack_node_locked(struct fs *fs, const struct identity_key *key, struct node
 		      struct node **ret_node);
 
 /** node_new() - a node without any record, or NULL without memory */
-struct node *node_new(bool has_origin);
+struct node *node_new(struct fs *fs, bool has_origin);
 
 /** node_free() - free a node and close its descriptors */
 void node_free(struct fs *fs, struct node *node);

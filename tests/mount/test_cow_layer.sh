@@ -121,6 +121,36 @@ if os.path.exists(MNT + "/unsynced"):
 PY
 stop_mount
 
+if command -v strace >/dev/null && ! sanitized; then
+	LAUNCH=(strace -f -qq -o "$WORK/trace" -e 'inject=fdatasync:delay_enter=700ms')
+	mount_layer sync=never
+	LAUNCH=()
+	check 'an fsync while another saves the same file returns when the record is there, and not before' py <<'PY'
+import shutil
+fd = os.open(MNT + "/twice", os.O_RDWR | os.O_CREAT)
+os.fsync(fd)
+os.pwrite(fd, b"2" * 5000, 0)
+first = subprocess.Popen([os.path.dirname(os.environ["MEMMAPFS_BIN"]) + "/memmapfsctl", "sync", MNT])
+time.sleep(0.3)
+os.fsync(fd)
+# As a crash at this moment leaves it
+shutil.copytree(os.environ["LAYER"], os.environ["WORK"] + "/moment")
+equal(first.wait(), 0)
+PY
+	stop_mount
+	start_mount_at "$BACKING" "$mnt" "mode=cow,layer=$WORK/moment"
+	check 'it has what was written' py <<'PY'
+equal(read_file(MNT + "/twice"), b"2" * 5000)
+PY
+	stop_mount
+	rm -r "$WORK/moment"
+	mount_layer
+	rm "$MNT/twice"
+	stop_mount
+else
+	skip_check 'an fsync while another saves the same file' 'strace is missing, or disturbs the sanitizer'
+fi
+
 mount_layer sync_interval=100ms
 check 'what is older than sync_interval survives kill -9 without a sync' py <<'PY'
 write_file(MNT + "/ticked", b"t" * 9000)

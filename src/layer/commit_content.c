@@ -16,6 +16,7 @@
 #include "layer/acl.h"
 #include "layer/command.h"
 #include "layer/commit_private.h"
+#include "layer/stack.h"
 #include "layer/xattrs.h"
 #include "util.h"
 
@@ -66,6 +67,7 @@ struct copy {
 	char *buffer;
 	uint64_t sent; /* up to here the disk has been told to write */
 	bool clones;   /* pages may be shared with the page file, as far as is known */
+	bool below;    /* only what the bases have */
 };
 
 /* Zeros where the file has bytes; past its end they come by themselves. */
@@ -98,10 +100,10 @@ static void send_to_disk(struct copy *copy, uint64_t end)
 }
 
 /* Where both files are on one file system that can share blocks. Whole pages: the end of the file is cut later. */
-static bool clone_data(struct copy *copy, uint64_t from, uint64_t end)
+static bool clone_data(struct copy *copy, int pages, uint64_t from, uint64_t end)
 {
 	struct file_clone_range range = {
-		.src_fd = copy->pages.fd,
+		.src_fd = pages,
 		.src_offset = from,
 		.src_length = (end - from + LAYER_PAGE - 1) / LAYER_PAGE * LAYER_PAGE,
 		.dest_offset = from,
@@ -111,27 +113,42 @@ static bool clone_data(struct copy *copy, uint64_t from, uint64_t end)
 	return copy->clones;
 }
 
-static int copy_data(struct copy *copy, uint64_t from, uint64_t end)
+static int copy_bytes(struct copy *copy, int pages, uint64_t from, uint64_t end)
 {
-	struct fs *fs = copy->commit->fs;
-	int result = copy->pages.fd >= 0 ? 0
-					 : layer_page_file(fs, copy->inode, copy->node, true, &copy->pages);
+	int result = 0;
 
-	if (result == 0 && !clone_data(copy, from, end)) {
-		result = read_all(copy->pages.fd, copy->buffer, (size_t)(end - from), from);
+	if (!clone_data(copy, pages, from, end)) {
+		result = read_all(pages, copy->buffer, (size_t)(end - from), from);
 		if (result == 0)
 			result = write_all(copy->fd, copy->buffer, (size_t)(end - from), from);
 		if (result == 0)
 			send_to_disk(copy, end);
 	}
-	atomic_fetch_add(&fs->layer->progress.done, end - from);
+	atomic_fetch_add(&copy->commit->fs->layer->progress.done, end - from);
 	return result;
+}
+
+/* From the layer's page file, or from a base's. */
+static int copy_data(struct copy *copy, struct lower *lower, uint64_t from, uint64_t end)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct fs *fs = copy->commit->fs;
+	int result = 0;
+
+	if (lower != NULL) {
+		result = lower_page_file(fs, copy->inode, lower, &use);
+		return result < 0 ? result : copy_bytes(copy, use.fd, from, end);
+	}
+	if (copy->pages.fd < 0)
+		result = layer_page_file(fs, copy->inode, copy->node, true, &copy->pages);
+	return result < 0 ? result : copy_bytes(copy, copy->pages.fd, from, end);
 }
 
 /* One run from @at on, as it is at this moment. Returns 1 at the end of the file. */
 static int copy_run(struct copy *copy, uint64_t *at)
 {
 	struct node *node = copy->node;
+	struct lower *lower = NULL;
 	enum page_kind kind;
 	uint64_t size, next;
 	int result = 0;
@@ -140,10 +157,14 @@ static int copy_run(struct copy *copy, uint64_t *at)
 	size = node->stx.stx_size;
 	if (*at < size) {
 		next = pages_run(&node->pages, *at, size, &kind);
+		if (kind == PAGES_CLEAN)
+			next = lower_run(node->lower, *at, next, &kind, &lower);
+		else if (copy->below)
+			kind = PAGES_CLEAN;
 		if (kind == PAGES_DATA)
 			next = MIN(next, *at + CHUNK);
 		if (kind == PAGES_DATA)
-			result = copy_data(copy, *at, next);
+			result = copy_data(copy, lower, *at, next);
 		else if (kind == PAGES_ZERO)
 			result = copy_zeros(copy, *at, next);
 		*at = next;
@@ -154,7 +175,7 @@ static int copy_run(struct copy *copy, uint64_t *at)
 	return result;
 }
 
-static int copy_content(struct commit *commit, struct inode *inode, int fd)
+static int copy_content(struct commit *commit, struct inode *inode, int fd, bool below)
 {
 	CLEANUP(free_pointer) char *buffer = malloc(CHUNK);
 	struct copy copy = {.commit = commit,
@@ -163,7 +184,8 @@ static int copy_content(struct commit *commit, struct inode *inode, int fd)
 			    .pages = FD_USE_NONE,
 			    .fd = fd,
 			    .buffer = buffer,
-			    .clones = commit->fs->layer->kept};
+			    .clones = commit->fs->layer->kept,
+			    .below = below};
 	uint64_t at = 0;
 	struct stat info;
 	int result = 0;
@@ -179,6 +201,16 @@ static int copy_content(struct commit *commit, struct inode *inode, int fd)
 	}
 	fd_use_end(&copy.pages);
 	return MIN(result, 0);
+}
+
+int commit_fill(struct commit *commit, struct inode *inode, const char *name)
+{
+	CLEANUP(close_fd) int fd = -1;
+
+	if (lower_content(layer_peek(inode)->lower) == NULL)
+		return 0;
+	fd = openat(commit->stage, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : copy_content(commit, inode, fd, true);
 }
 
 /* Extended attributes that BACKING's object has and the layer's not. */
@@ -284,7 +316,7 @@ static int write_object(struct commit *commit, const struct subject *subject, ui
 	if (content) {
 		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 		file = open(link, O_WRONLY | O_CLOEXEC);
-		result = file < 0 ? -errno : copy_content(commit, subject->inode, file);
+		result = file < 0 ? -errno : copy_content(commit, subject->inode, file, false);
 	}
 	if (result < 0)
 		return result;

@@ -220,7 +220,7 @@ static int put_record_locked(struct fs *fs, struct node *node, struct node_row *
 	int result;
 
 	pthread_rwlock_rdlock(&node->lock);
-	older = version < node->saved;
+	older = (int32_t)((uint32_t)version - node->saved) < 0;
 	row->own = atomic_load(&node->own);
 	row->stx = node_stat_statx(&node->stx);
 	row->stx.stx_size = size;
@@ -231,7 +231,7 @@ static int put_record_locked(struct fs *fs, struct node *node, struct node_row *
 	if (result < 0)
 		return result;
 	pthread_rwlock_wrlock(&node->lock);
-	node->saved = version;
+	node->saved = (uint32_t)version;
 	node->unsaved = atomic_load(&node->version) != version;
 	pthread_rwlock_unlock(&node->lock);
 	return 0;
@@ -243,7 +243,8 @@ int layer_save(struct fs *fs, struct inode *inode, struct node *node)
 	uint64_t version;
 	int result;
 
-	pthread_rwlock_rdlock(&node->lock);
+	/* Packing puts the sets in order. */
+	pthread_rwlock_wrlock(&node->lock);
 	if (!node->unsaved) {
 		pthread_rwlock_unlock(&node->lock);
 		return 0;

@@ -59,6 +59,8 @@ enum node_own {
 	OWN_CONTENT = 4, /* of a regular file: its size and pages; mtime with it */
 	OWN_XATTRS = 8,
 	OWN_ALL = 15,
+	/* Not of the node but of its record: what the bases say of the object, a commit has put into BACKING. */
+	OWN_ALONE = 16,
 };
 
 /* What of struct statx a node keeps: every inode that the kernel knows has a node, and statx's own has twice this. */
@@ -85,7 +87,6 @@ struct node {
 	 * anew begins above all that it ever was.
 	 */
 	_Atomic uint64_t version;
-	uint64_t saved;	     /* protected by lock; the version that the record has content of */
 	char *target;	     /* of a symbolic link made on the mount; constant */
 	struct lower *lower; /* what the bases have of it, topmost first; constant while being served */
 	pthread_rwlock_t lock;
@@ -95,7 +96,8 @@ struct node {
 	bool capability; /* protected by lock; it may have security.capability, which a write takes away */
 	bool unsaved; /* protected by lock; content differs from the record's, until the record is written */
 	bool loose;   /* protected by lock; its page file may have pages that are no data */
-	_Atomic bool told;    /* that BACKING's object changed under the layer's copies */
+	_Atomic bool told; /* that BACKING's object changed under the layer's copies */
+	uint32_t saved;	   /* protected by lock; lower half of the version that the record has content of */
 	struct inode *parent; /* protected by layer->place_lock; where it was last found; holds a reference */
 	char *name;	      /* protected by layer->place_lock; there */
 	struct fd_slot slot;  /* the page file's */

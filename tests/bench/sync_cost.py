@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What each sync= mode costs, as ratios taken in one run, each with its goal. Called by scripts/sync-cost."""
+import fnmatch
 import json
 import mmap
 import multiprocessing
@@ -27,19 +28,25 @@ def figures_of(top):
     return json.loads(os.getxattr(top, "user.memmapfs.stats"))
 
 
+def seconds_with(cost, case, options):
+    """What one run took."""
+    sample, = rounds(cost.bench, case, [cost.ours(options)], 1, cost.words.verbose)[options]
+    if "failed" in sample:
+        raise CaseFailed("%s: %s" % (case.name, sample["failed"]))
+    return sample["seconds"]
+
+
 def periodic_beside_never(cost, cases, periodically):
     """Throughput of a periodic mode, times that of never. Each takes part twice: what one differs from itself by is
     what the machine's other work does to the figures."""
     modes = {"periodic": periodically, "never": "sync=never"}
+    turns = [(mode, copy) for copy in (1, 2) for mode in modes]
     for case in cases:
-        seconds = {}
-        for _ in range((cost.words.runs + 1) // 2):
-            for copy in (1, 2):
-                for mode, options in modes.items():
-                    sample, = rounds(cost.bench, case, [cost.ours(options)], 1, cost.words.verbose)[options]
-                    if "failed" in sample:
-                        raise CaseFailed("%s: %s" % (case.name, sample["failed"]))
-                    seconds.setdefault((mode, copy), []).append(sample["seconds"])
+        seconds = {turn: [] for turn in turns}
+        seconds_with(cost, case, periodically)  # It pays for the memory that the case before gave back.
+        for number in range((cost.words.runs + 1) // 2):
+            for turn in turns if number % 2 == 0 else reversed(turns):
+                seconds[turn].append(seconds_with(cost, case, modes[turn[0]]))
         pooled = {mode: statistics.median(seconds[mode, 1] + seconds[mode, 2]) for mode in modes}
         noise = [statistics.median(seconds[mode, 1]) / statistics.median(seconds[mode, 2]) for mode in modes]
         ratio = pooled["never"] / pooled["periodic"]
@@ -51,7 +58,8 @@ def periodic_beside_never(cost, cases, periodically):
 def periodic(cost):
     """Noting what is dirty must not cost the writers much: the benchmark's workloads."""
     names = ("randwrite", "seqwrite-new", "seqwrite-existing", "append", "mmap-write", "create-unlink")
-    periodic_beside_never(cost, map(named, names), "sync=periodic")
+    chosen = [name for name in names if fnmatch.fnmatch(name, cost.words.cases)]
+    periodic_beside_never(cost, map(named, chosen), "sync=periodic")
 
 
 @PARTS.part
@@ -248,5 +256,10 @@ def many(cost):
              "%.1f k/s" % (statistics.median(without) / 1e3))
 
 
+def options(parser):
+    """What this table has beside the others'."""
+    parser.add_argument("--cases", default="*", metavar="GLOB", help="only these workloads of the part periodic")
+
+
 if __name__ == "__main__":
-    sys.exit(PARTS.main())
+    sys.exit(PARTS.main(options))

@@ -186,11 +186,11 @@ int stack_node_locked(struct fs *fs, const struct identity_key *key, struct node
 int stack_restore_locked(struct fs *fs, struct inode *inode, struct node *node)
 {
 	struct node_row row = {0};
-	struct node *fresh;
+	struct node *fresh = NULL;
 	int result = stack_node_locked(fs, &inode->key, &row, &fresh);
 
 	db_row_fini(&row);
-	if (result < 0)
+	if (result < 0 || fresh == NULL)
 		return result == -ENOENT ? 0 : result;
 	stack_part(fs, node);
 	pthread_rwlock_wrlock(&node->lock);

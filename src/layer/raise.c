@@ -124,19 +124,18 @@ static int raise_or_find(struct fs *fs, struct inode *directory, struct node *no
 /* To be gone through later, if it is a directory; else let go. */
 static int keep_directory(struct raising *raising, struct inode *inode)
 {
-	size_t count = raising->count;
+	bool directory = S_ISDIR(inode->type);
+	struct inode **work = NULL;
 
-	if (S_ISDIR(inode->type)) {
-		struct inode **work = reallocarray(raising->work, count + 1, sizeof(work[0]));
-
-		if (work != NULL) {
-			raising->work = work;
-			raising->work[raising->count++] = inode;
-			return 0;
-		}
+	if (directory)
+		work = reallocarray(raising->work, raising->count + 1, sizeof(struct inode *));
+	if (work == NULL) {
+		inode_forget(raising->fs, inode->nodeid, 1);
+		return directory ? -ENOMEM : 0;
 	}
-	inode_forget(raising->fs, inode->nodeid, 1);
-	return S_ISDIR(inode->type) ? -ENOMEM : 0;
+	raising->work = work;
+	raising->work[raising->count++] = inode;
+	return 0;
 }
 
 static int raise_directory(struct raising *raising, struct inode *directory)

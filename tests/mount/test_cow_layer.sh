@@ -122,25 +122,32 @@ PY
 stop_mount
 
 if command -v strace >/dev/null && ! sanitized; then
-	LAUNCH=(strace -f -qq -o "$WORK/trace" -e 'inject=fdatasync:delay_enter=700ms')
 	mount_layer sync=never
-	LAUNCH=()
 	check 'an fsync while another saves the same file returns when the record is there, and not before' py <<'PY'
 import shutil
+LAYER = os.environ["LAYER"]
+others = set(os.listdir(LAYER + "/pages"))
 fd = os.open(MNT + "/twice", os.O_RDWR | os.O_CREAT)
+os.pwrite(fd, b"1" * 5000, 0)
 os.fsync(fd)
-os.pwrite(fd, b"2" * 5000, 0)
+name, = set(os.listdir(LAYER + "/pages")) - others
+tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", os.environ["WORK"] + "/trace", "-P", LAYER + "/pages/" + name,
+                           "-e", "inject=fdatasync:delay_enter=1s", "-p", os.environ["DAEMON"]])
+time.sleep(0.5)
+os.pwrite(fd, b"2" * 9000, 0)
 first = subprocess.Popen([os.path.dirname(os.environ["MEMMAPFS_BIN"]) + "/memmapfsctl", "sync", MNT])
-time.sleep(0.3)
+time.sleep(0.5)
 os.fsync(fd)
 # As a crash at this moment leaves it
-shutil.copytree(os.environ["LAYER"], os.environ["WORK"] + "/moment")
+shutil.copytree(LAYER, os.environ["WORK"] + "/moment")
 equal(first.wait(), 0)
+tracer.terminate()
+tracer.wait()
 PY
 	stop_mount
 	start_mount_at "$BACKING" "$mnt" "mode=cow,layer=$WORK/moment"
 	check 'it has what was written' py <<'PY'
-equal(read_file(MNT + "/twice"), b"2" * 5000)
+equal(read_file(MNT + "/twice"), b"2" * 9000)
 PY
 	stop_mount
 	rm -r "$WORK/moment"

@@ -102,8 +102,9 @@ def check_promises(spec, directory, log, root):
         return checker.check(), checker.units
     layer, units = os.path.join(os.path.dirname(root), "layer"), 0
     violations, bases = look_into_layer(directory, layer)
-    # That a commit was interrupted, and has changed BACKING, is no news here.
-    options = ",".join([f"mode=cow,layer={layer}"] + (["log_level=error"] if spec["command"] == "commits" else [])
+    # That a commit was interrupted, and has changed BACKING, is no news here, nor are page files without a record.
+    level = "error" if spec["command"] == "commits" else "warning"
+    options = ",".join([f"mode=cow,layer={layer},log_level={level}"]
                        + ([f"layer_base={':'.join(bases)}"] if bases else []))
     try:
         with mounted_layer(directory, spec["daemon"], root, options) as mount:

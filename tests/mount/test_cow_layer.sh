@@ -123,6 +123,7 @@ stop_mount
 
 if command -v strace >/dev/null && ! sanitized; then
 	mkdir "$NATIVE/committed"
+	backing=$BACKING
 	start_mount_at "$NATIVE/committed" "$mnt" "mode=cow,layer=$WORK/committed,sync=never"
 	check 'an fsync while a commit saves the same file returns when the record is there, and not before' py <<'PY'
 import shutil
@@ -145,6 +146,7 @@ tracer.terminate()
 tracer.wait()
 PY
 	stop_mount
+	BACKING=$backing
 	check 'the record has what was written' test "$(sqlite3 "$WORK/moment/layer.db" \
 		'SELECT max(size) FROM nodes WHERE origin_ino IS NULL')" = 9000
 	rm -r "$WORK/moment"

@@ -69,11 +69,6 @@ void file_free(struct fs *fs, struct file *file)
 	free(file);
 }
 
-static bool handle_writes(const struct handle *handle)
-{
-	return (handle->flags & O_ACCMODE) != O_RDONLY;
-}
-
 void file_open(struct file *file, struct handle *handle)
 {
 	LOCK_SCOPE(&file->lock);
@@ -325,14 +320,16 @@ bool file_recheck(struct file *file, int fd)
 	return true;
 }
 
-void file_change_begin(struct file *file, int fd)
+const struct stat *file_change_begin(struct file *file, int fd, struct stat *ret_info)
 {
-	struct stat now;
+	bool looked;
 
 	LOCK_SCOPE(&file->lock);
-	if (file->changes == 0 && file->seen && fd >= 0 && fstat(fd, &now) == 0)
-		changed_by_others_locked(file, &now);
+	looked = file->changes == 0 && file->seen && fd >= 0 && fstat(fd, ret_info) == 0;
+	if (looked)
+		changed_by_others_locked(file, ret_info);
 	file->changes++;
+	return looked ? ret_info : NULL;
 }
 
 void file_change_end(struct file *file, int fd)

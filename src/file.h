@@ -15,6 +15,7 @@
 
 #include "fds.h"
 #include "mapping/cache.h"
+#include "settled.h"
 
 struct fs;
 struct handle;
@@ -49,6 +50,7 @@ struct lock_owner {
 	uint32_t pid;	  /* of who locked last, as the mount's clients see it */
 	unsigned waiting; /* threads blocked on fd; protected by file->lock */
 	bool gone;	  /* closed while somebody waited: the last waiter frees it */
+	bool silent;	  /* what it locked through closes without FLUSH; protected by file->lock */
 };
 
 /*
@@ -58,6 +60,7 @@ struct lock_owner {
 struct file {
 	struct mapping mapping;
 	struct inode *inode;		       /* constant */
+	struct settled settled;		       /* for reads */
 	_Atomic(const struct policy *) policy; /* see file_policy() */
 	struct file *work_next;		       /* protected by fs->work_lock while queued */
 	_Atomic uint64_t locked_size;	       /* of the file, when its pages were last locked */
@@ -98,6 +101,7 @@ struct file {
 	bool error_unheard;		 /* protected by lock; no handle was open, or none consumed it yet */
 	_Atomic bool kept;		 /* a reference on the inode is held until the error was consumed */
 	_Atomic bool held_locked;	 /* see locked.h; written under its lock */
+	_Atomic bool readers_lock;	 /* a fcntl lock was set through a handle for reading, ever */
 	_Atomic bool work_queued;	 /* on fs->work, or taken off it and not looked at yet */
 	_Atomic bool direct_access;	 /* DAX: a store is the write */
 	bool seen;			 /* protected by lock */
@@ -222,8 +226,10 @@ bool file_recheck(struct file *file, int fd);
  * @fd: open backing file, borrowed; -1 where there is none
  *
  * A change of somebody else since the last look is noticed now. Ends with file_change_end().
+ *
+ * Return: the look that this took, in *@ret_info; or NULL where none was needed.
  */
-void file_change_begin(struct file *file, int fd);
+const struct stat *file_change_begin(struct file *file, int fd, struct stat *ret_info);
 
 /** file_change_end() - it has; what the file looks like now is what the kernel knows */
 void file_change_end(struct file *file, int fd);

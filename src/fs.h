@@ -22,6 +22,7 @@
  *   mapping->lock
  *   window_cache->lock
  *   locked_files.lock
+ *   watch->marks.lock
  *   layer->place_lock, store->lock, policy_table->lock, handle_table->lock, fs->wait_lock, fs->work_lock, farewell->lock: leaves
  * No lock is held across a reply, msync(2), or a touch of mapped bytes.
  */

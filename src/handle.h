@@ -7,6 +7,7 @@
  * lock, as the kernel keeps a handle open for as long as a request of it runs.
  */
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -22,8 +23,10 @@ struct handle {
 	_Atomic uint64_t error_seen; /* sequence of the file's last error that this handle consumed */
 	bool unseen;		     /* of a file: the kernel serves it without the daemon; set likewise */
 	bool direct;		     /* of a file: the kernel caches nothing; set before the reply to OPEN */
-	_Atomic uint64_t write_end;  /* where its last synchronous write ended, if it may go on; else 0 */
-	_Atomic int flock_fd; /* an open file description for flock(2), or -1; made when first locked */
+	bool silent;   /* of a file: close(2) sends no FLUSH, the last one RELEASE; set likewise */
+	bool parallel; /* of a file: several of its writes may come at once; likewise */
+	_Atomic uint64_t write_end; /* where its last synchronous write ended, if it may go on; else 0 */
+	_Atomic int flock_fd;	    /* an open file description for flock(2), or -1; made when first locked */
 	/* directories */
 	pthread_mutex_t lock;
 	int fd;		 /* constant; -1 for files */
@@ -32,6 +35,12 @@ struct handle {
 	size_t position; /* protected by lock; of the next record */
 	int64_t offset;	 /* protected by lock; the directory offset that position stands for */
 };
+
+/** handle_writes() - was it opened for writing? */
+static inline bool handle_writes(const struct handle *handle)
+{
+	return (handle->flags & O_ACCMODE) != O_RDONLY;
+}
 
 #define HANDLE_CHUNK 1024
 #define HANDLE_CHUNKS 65536

@@ -141,6 +141,7 @@ struct inode *inode_hold_id(struct fs *fs, uint64_t nodeid)
 
 void inode_free(struct fs *fs, struct inode *inode)
 {
+	watch_forget(fs, inode);
 	for (int kind = 0; kind < FD_KINDS; kind++)
 		fd_slot_close(&fs->fds, &inode->slots[kind]);
 	layer_forget(fs, inode);

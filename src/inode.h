@@ -23,6 +23,7 @@
 
 struct file;
 struct fs;
+struct mark;
 struct node;
 
 struct inode {
@@ -41,6 +42,7 @@ struct inode {
 	struct fd_slot slots[FD_KINDS];
 	_Atomic(struct file *) file; /* set once, by the first open; see file.h */
 	_Atomic(struct node *) node; /* mode=cow: set once; see layer/layer.h */
+	_Atomic(struct mark *) mark; /* set once; see watch_look() */
 	_Atomic bool queued;	     /* on fs->dirty, or taken off it and not looked at yet */
 	struct inode *dirty_next;    /* protected by fs->dirty_lock while queued */
 	uint64_t dirty_since_ms;     /* protected by fs->dirty_lock while queued; CLOCK_MONOTONIC */

@@ -31,13 +31,17 @@ uint64_t protocol_complete_init(struct protocol *protocol, void *reply, size_t l
 	return wanted & flags;
 }
 
-void protocol_complete_open(void *reply, size_t length, int backing)
+void protocol_complete_open(void *reply, size_t length, int backing, bool parallel)
 {
 	struct fuse_open_out *out;
 
 	if (length < sizeof(*out))
 		return;
 	out = (struct fuse_open_out *)((unsigned char *)reply + length - sizeof(*out));
+	if (parallel)
+		out->open_flags |= PROTOCOL_OPEN_PARALLEL_DIRECT_WRITES;
+	if (backing == 0)
+		return;
 	out->open_flags |= PROTOCOL_OPEN_PASSTHROUGH;
 	/* backing_id, in a newer header's words */
 	out->padding = (uint32_t)backing;

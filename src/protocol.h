@@ -26,6 +26,7 @@ struct request;
 #define PROTOCOL_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
 #define PROTOCOL_PASSTHROUGH (UINT64_C(1) << 37)
 
+#define PROTOCOL_OPEN_PARALLEL_DIRECT_WRITES (1u << 6)
 #define PROTOCOL_OPEN_PASSTHROUGH (1u << 7)
 
 #define PROTOCOL_EXT_GROUPS 32
@@ -148,10 +149,11 @@ size_t protocol_prepare(struct protocol *protocol, unsigned char *buffer, size_t
 uint64_t protocol_complete_init(struct protocol *protocol, void *reply, size_t length, uint64_t wanted);
 
 /**
- * protocol_complete_open() - add the backing file to the library's reply to OPEN, CREATE or TMPFILE
- * @reply:   struct fuse_open_out, which struct fuse_entry_out stands before or not; changed in place
- * @backing: the kernel's number of it
+ * protocol_complete_open() - add what the library does not know to its reply to OPEN, CREATE or TMPFILE
+ * @reply:    struct fuse_open_out, which struct fuse_entry_out stands before or not; changed in place
+ * @backing:  the kernel's number of the backing file; 0: none
+ * @parallel: several writes that bypass the kernel's cache may come at once
  */
-void protocol_complete_open(void *reply, size_t length, int backing);
+void protocol_complete_open(void *reply, size_t length, int backing, bool parallel);
 
 #endif

@@ -77,8 +77,8 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 	if (current.opcode == FUSE_INIT)
 		complete_init(fs->session, iov, count);
 	/* An error has no second part. */
-	if (current.backing > 0 && count == 2)
-		protocol_complete_open(iov[1].iov_base, iov[1].iov_len, current.backing);
+	if ((current.backing > 0 || current.parallel) && count == 2)
+		protocol_complete_open(iov[1].iov_base, iov[1].iov_len, current.backing, current.parallel);
 	(void)fd; /* the library's own, which it closes before it has fusermount3 unmount */
 	if (straight_held())
 		return straight_send(fs->session->fd, iov[0].iov_base);
@@ -125,6 +125,7 @@ static bool serve_one(struct session *session, unsigned char *buffer)
 	layer_serve_end(session->fs);
 	current.opcode = 0;
 	current.backing = 0;
+	current.parallel = false;
 	return true;
 }
 

@@ -64,12 +64,13 @@ static json_t *describe_windows(struct fs *fs)
 static json_t *describe_watch(const struct fs *fs)
 {
 	json_t *object = json_object();
-	uint64_t events, overflows;
+	struct watch_counts counts;
 
-	watch_counts(fs, &events, &overflows);
+	watch_count(fs, &counts);
 	json_object_set_new(object, "active", number(fs->watch != NULL));
-	json_object_set_new(object, "events", number(events));
-	json_object_set_new(object, "overflows", number(overflows));
+	json_object_set_new(object, "events", number(counts.events));
+	json_object_set_new(object, "overflows", number(counts.overflows));
+	json_object_set_new(object, "objects", number(counts.objects));
 	return object;
 }
 

@@ -95,7 +95,8 @@ static void reply_late(void *context)
 }
 
 /* Where the pages are older than the attributes, an answer that waits for them to be dropped; else NULL. */
-static struct late_attributes *be_late(fuse_req_t req, struct inode *inode, const struct statx *stx)
+static struct late_attributes *be_late(fuse_req_t req, struct inode *inode, const struct statx *stx,
+				       double timeout)
 {
 	struct timespec mtime = {stx->stx_mtime.tv_sec, stx->stx_mtime.tv_nsec};
 	struct late_attributes *late = NULL;
@@ -103,30 +104,38 @@ static struct late_attributes *be_late(fuse_req_t req, struct inode *inode, cons
 	if (op_cache_is_old(op_fs(req), inode, -1, (off_t)stx->stx_size, &mtime, false))
 		late = malloc(sizeof(*late));
 	if (late != NULL)
-		*late = (struct late_attributes){req, *stx, request_current()->wants_statx,
-						 watch_trust(op_fs(req), inode)->attr_s};
+		*late = (struct late_attributes){req, *stx, request_current()->wants_statx, timeout};
 	return late;
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 {
+	struct fs *fs = op_fs(req);
 	struct inode *inode = op_begin(req, nodeid);
 	struct late_attributes *late;
+	uint64_t moment;
 	struct statx stx;
+	double timeout;
 	int result;
 
 	(void)fi;
 	if (inode == NULL)
 		return;
-	result = op_statx(op_fs(req), inode, &stx);
-	if (result < 0)
+	/* Whoever asks again is likely to go on asking. */
+	moment = watch_look(fs, inode);
+	result = op_statx(fs, inode, &stx);
+	if (result < 0) {
 		fuse_reply_err(req, -result);
-	else if ((late = be_late(req, inode, &stx)) != NULL)
-		session_forget_first(op_fs(req)->session, nodeid, reply_late, late);
+		return;
+	}
+	timeout = watch_trust(fs, moment, inode)->attr_s;
+	late = be_late(req, inode, &stx, timeout);
+	if (late != NULL)
+		session_forget_first(fs->session, nodeid, reply_late, late);
 	else if (request_current()->wants_statx)
-		reply_statx(req, &stx, watch_trust(op_fs(req), inode)->attr_s);
+		reply_statx(req, &stx, timeout);
 	else
-		op_reply_attributes(req, &stx, watch_trust(op_fs(req), inode)->attr_s);
+		op_reply_attributes(req, &stx, timeout);
 }
 
 static int set_owner(fuse_req_t req, int fd, const struct stat *attr, int to_set)
@@ -174,6 +183,8 @@ static int set_size(fuse_req_t req, struct inode *inode, off_t size)
 	CLEANUP(creds_restore) struct creds creds = {0};
 	struct fs *fs = op_fs(req);
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	const struct stat *known;
+	struct stat info;
 	struct file *file;
 	bool failed;
 	int result = file_get(fs, inode, &file);
@@ -182,8 +193,8 @@ static int set_size(fuse_req_t req, struct inode *inode, off_t size)
 		result = inode_fd(fs, inode, FD_WRITE, &use);
 	if (result < 0)
 		return result;
-	file_change_begin(file, use.fd);
-	op_become_writer(req, use.fd, !request_current()->kill_setid, 0, &creds);
+	known = file_change_begin(file, use.fd, &info);
+	op_become_writer(req, use.fd, known, !request_current()->kill_setid, 0, &creds);
 	if (ftruncate(use.fd, size) < 0)
 		result = -errno;
 	creds_restore(&creds);
@@ -219,6 +230,7 @@ static int set_attributes(fuse_req_t req, struct inode *inode, const struct stat
 	struct fs *fs = op_fs(req);
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct file *file = file_peek(inode);
+	struct stat info;
 	int result = 0;
 
 	/* SIZE first: its descriptor serves the others. The owner before the mode: a change of owner
@@ -228,7 +240,7 @@ static int set_attributes(fuse_req_t req, struct inode *inode, const struct stat
 	if (result == 0)
 		result = inode_fd(fs, inode, FD_PATH, &use);
 	if (file != NULL)
-		file_change_begin(file, use.fd);
+		file_change_begin(file, use.fd, &info);
 	creds_keep_setid(fs, true);
 	if (result == 0 && to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
 		result = set_owner(req, use.fd, attr, to_set);
@@ -248,6 +260,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_set
 {
 	struct fs *fs = op_fs(req);
 	struct inode *inode = op_begin(req, nodeid);
+	uint64_t moment = watch_moment(fs);
 	struct statx stx;
 	int result;
 
@@ -261,5 +274,5 @@ void op_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_set
 	if (result < 0)
 		fuse_reply_err(req, -result);
 	else
-		op_reply_attributes(req, &stx, watch_trust(fs, inode)->attr_s);
+		op_reply_attributes(req, &stx, watch_trust(fs, moment, inode)->attr_s);
 }

@@ -165,7 +165,7 @@ void cow_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int to_se
 	if (result < 0)
 		fuse_reply_err(req, -result);
 	else
-		op_reply_attributes(req, &stx, watch_trust(fs, inode)->attr_s);
+		op_reply_attributes(req, &stx, fs->trust[0].attr_s);
 }
 
 void cow_statfs(fuse_req_t req, fuse_ino_t nodeid)

@@ -123,7 +123,7 @@ static size_t add_entry(fuse_req_t req, struct inode *directory, const struct di
 	if (size > space)
 		return size;
 	if (!op_is_dots(entry->d_name) && layer_lookup(fs, directory, entry->d_name, &found) == 0)
-		op_fill_entry(fs, &found, &param);
+		op_fill_entry(fs, NULL, &found, &param);
 	return fuse_add_direntry_plus(req, to, space, entry->d_name, &param, entry->d_off);
 }
 

@@ -21,11 +21,11 @@ void cow_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		return;
 	result = layer_lookup(fs, directory, name, &found);
 	if (result == 0) {
-		op_fill_entry(fs, &found, &entry);
+		op_fill_entry(fs, NULL, &found, &entry);
 		if (fuse_reply_entry(req, &entry) < 0)
 			inode_forget(fs, entry.ino, 1);
-	} else if (result == -ENOENT && watch_trust(fs, directory)->negative_s > 0) {
-		entry.entry_timeout = watch_trust(fs, directory)->negative_s;
+	} else if (result == -ENOENT && fs->trust[0].negative_s > 0) {
+		entry.entry_timeout = fs->trust[0].negative_s;
 		fuse_reply_entry(req, &entry);
 	} else {
 		fuse_reply_err(req, -result);
@@ -43,7 +43,7 @@ static void reply_found(fuse_req_t req, int result, struct inode *directory, con
 		return;
 	}
 	sync_names_changed(fs, directory);
-	op_fill_entry(fs, found, &entry);
+	op_fill_entry(fs, NULL, found, &entry);
 	if (fuse_reply_entry(req, &entry) < 0)
 		inode_forget(fs, entry.ino, 1);
 }
@@ -154,7 +154,7 @@ void cow_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 		fuse_reply_err(req, -result);
 		return;
 	}
-	op_fill_entry(fs, &found, &entry);
+	op_fill_entry(fs, NULL, &found, &entry);
 	if (fuse_reply_create(req, &entry, fi) < 0) {
 		cow_close_handle(fs, fi->fh);
 		inode_forget(fs, entry.ino, 1);

@@ -56,17 +56,19 @@ static void reply_made(fuse_req_t req, int result, struct inode *directory, cons
 {
 	struct fs *fs = op_fs(req);
 	struct fuse_entry_param entry;
+	struct sight sight;
 	struct found found;
 
 	if (result == 0) {
 		sync_names_changed(fs, directory);
+		sight = op_sight(fs, directory);
 		result = inode_lookup(fs, directory, name, &found);
 	}
 	if (result < 0) {
 		fuse_reply_err(req, -result);
 		return;
 	}
-	op_fill_entry(fs, &found, &entry);
+	op_fill_entry(fs, &sight, &found, &entry);
 	if (fuse_reply_entry(req, &entry) < 0)
 		inode_forget(fs, entry.ino, 1);
 }
@@ -192,11 +194,13 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct fs *fs = op_fs(req);
 	struct fuse_entry_param entry;
 	struct inode *directory;
+	struct sight sight = {0};
 	struct found found;
 	bool created = false;
 	int result = place_enter(req, parent, &directory, &place);
 
 	if (result == 0) {
+		sight = op_sight(fs, directory);
 		fd = create_file(fs, &place, name, mode, fi->flags, &created);
 		result = fd < 0 ? fd : 0;
 	}
@@ -217,7 +221,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		fuse_reply_err(req, -result);
 		return;
 	}
-	op_fill_entry(fs, &found, &entry);
+	op_fill_entry(fs, &sight, &found, &entry);
 	if (fuse_reply_create(req, &entry, fi) < 0) {
 		op_close_handle(fs, fi->fh);
 		inode_forget(fs, entry.ino, 1);

@@ -100,9 +100,9 @@ static int seek_locked(struct handle *handle, off_t offset)
 	return 0;
 }
 
-/* One entry into the reply; returns its size, larger than @space when it does not fit. */
-static size_t add_entry(fuse_req_t req, struct handle *handle, const struct dirent64 *entry, bool plus,
-			char *to, size_t space)
+/* One entry into the reply, without attributes where there is no @sight; returns its size, larger than @space when it does not fit. */
+static size_t add_entry(fuse_req_t req, struct handle *handle, const struct dirent64 *entry,
+			const struct sight *sight, char *to, size_t space)
 {
 	struct fs *fs = op_fs(req);
 	struct fuse_entry_param param = {0};
@@ -111,7 +111,7 @@ static size_t add_entry(fuse_req_t req, struct handle *handle, const struct dire
 
 	param.attr.st_ino = inode_number(fs, handle->inode->key.dev, entry->d_ino);
 	param.attr.st_mode = (mode_t)DTTOIF(entry->d_type);
-	if (!plus)
+	if (sight == NULL)
 		return fuse_add_direntry(req, to, space, entry->d_name, &param.attr, entry->d_off);
 	/* Asked first how large it would be: a lookup that is not told must not be counted. */
 	size = fuse_add_direntry_plus(req, NULL, 0, entry->d_name, NULL, 0);
@@ -119,7 +119,7 @@ static size_t add_entry(fuse_req_t req, struct handle *handle, const struct dire
 		return size;
 	if (!op_is_dots(entry->d_name) && inode_lookup(fs, handle->inode, entry->d_name, &found) == 0) {
 		unopened_hold(fs, found.inode);
-		op_fill_entry(fs, &found, &param);
+		op_fill_entry(fs, sight, &found, &param);
 	}
 	return fuse_add_direntry_plus(req, to, space, entry->d_name, &param, entry->d_off);
 }
@@ -129,9 +129,12 @@ static void read_entries(fuse_req_t req, struct handle *handle, size_t size, off
 	struct request *request = request_current();
 	char *reply = (char *)request->space;
 	struct dirent64 *entry;
+	struct sight sight = {0};
 	size_t used = 0, added;
 	int result;
 
+	if (plus)
+		sight = op_sight(op_fs(req), handle->inode);
 	size = MIN(size, request->space_size);
 	pthread_mutex_lock(&handle->lock);
 	result = seek_locked(handle, offset);
@@ -144,7 +147,7 @@ static void read_entries(fuse_req_t req, struct handle *handle, size_t size, off
 			handle->offset = entry->d_off;
 			continue;
 		}
-		added = add_entry(req, handle, entry, plus, reply + used, size - used);
+		added = add_entry(req, handle, entry, plus ? &sight : NULL, reply + used, size - used);
 		if (added > size - used)
 			break;
 		used += added;

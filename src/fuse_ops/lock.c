@@ -24,6 +24,9 @@
 #define WAITS_MAX 4096
 #define WAIT_STACK ((size_t)128 << 10)
 #define NUDGE_NS 2000000
+/* RELEASE was sent before the lock was asked for: it is being served, or another worker is about to. */
+#define RELEASE_TRIES 5
+#define RELEASE_PAUSE_NS 400000
 
 struct lock_wait {
 	struct lock_wait *next; /* protected by fs->wait_lock */
@@ -103,6 +106,9 @@ static struct lock_owner *owner_use(const struct open_file *open, uint64_t id, u
 	}
 	owner->pid = pid;
 	owner->handle = open->handle->id;
+	owner->silent = open->handle->silent;
+	if (!handle_writes(open->handle))
+		atomic_store(&file->readers_lock, true);
 	owner->waiting++;
 	return owner;
 }
@@ -341,6 +347,33 @@ static int lock_or_wait(struct lock_wait *wait, bool sleep, bool *ret_waiting)
 	return result;
 }
 
+/* Does another owner hold locks through a handle whose close(2) the daemon hears of only by RELEASE? */
+static bool may_be_released(struct file *file, uint64_t asking)
+{
+	LOCK_SCOPE(&file->lock);
+	for (struct lock_owner *owner = file->lock_owners; owner != NULL; owner = owner->next) {
+		if (owner->owner != asking && owner->silent)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Tries once more what another owner's lock forbade: close(2) of a silent handle returns before its RELEASE has
+ * been served, and who was told of that close must find the lock gone.
+ */
+static int try_after_release(const struct lock_wait *wait)
+{
+	int result = -EAGAIN;
+
+	for (int i = 0;
+	     i < RELEASE_TRIES && result == -EAGAIN && may_be_released(wait->file, wait->owner->owner); i++) {
+		nanosleep(&(struct timespec){.tv_nsec = RELEASE_PAUSE_NS}, NULL);
+		result = try_lock(wait, false);
+	}
+	return result == -EAGAIN ? try_lock(wait, false) : result;
+}
+
 void op_setlk(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi, struct flock *lock, int sleep)
 {
 	struct open_file open;
@@ -365,6 +398,8 @@ void op_setlk(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi, stru
 		result = lock_or_wait(&wait, sleep, &waiting);
 		if (waiting)
 			return;
+		if (result == -EAGAIN)
+			result = try_after_release(&wait);
 		owner_put(open.file, wait.owner);
 	}
 	fuse_reply_err(req, -result);

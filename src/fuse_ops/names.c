@@ -43,7 +43,7 @@ static bool is_old(struct fs *fs, const struct found *found)
 }
 
 /* The size and times that the kernel is told now would pass for those of the pages it has. */
-static void reply_found(fuse_req_t req, const struct found *found)
+static void reply_found(fuse_req_t req, const struct sight *sight, const struct found *found)
 {
 	struct fs *fs = op_fs(req);
 	struct fuse_entry_param entry;
@@ -55,7 +55,7 @@ static void reply_found(fuse_req_t req, const struct found *found)
 		fuse_reply_err(req, ESTALE);
 		return;
 	}
-	op_fill_entry(fs, found, &entry);
+	op_fill_entry(fs, sight, found, &entry);
 	late = is_old(fs, found) ? malloc(sizeof(*late)) : NULL;
 	if (late == NULL) {
 		reply_entry(req, &entry);
@@ -69,10 +69,13 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fs *fs = op_fs(req);
 	struct inode *directory = inode_find(fs, parent);
+	struct sight sight = {NULL, watch_moment(fs)};
 	struct fuse_entry_param entry = {0};
 	struct found found;
 	int result;
 
+	if (directory != NULL)
+		sight = op_sight(fs, directory);
 	if (directory != NULL)
 		result = inode_lookup(fs, directory, name, &found);
 	else if (strcmp(name, ".") == 0)
@@ -85,9 +88,10 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		result = -ESTALE;
 	}
 	if (result == 0) {
-		reply_found(req, &found);
-	} else if (result == -ENOENT && directory != NULL && watch_trust(fs, directory)->negative_s > 0) {
-		entry.entry_timeout = watch_trust(fs, directory)->negative_s;
+		reply_found(req, &sight, &found);
+	} else if (result == -ENOENT && directory != NULL &&
+		   watch_trust(fs, sight.moment, directory)->negative_s > 0) {
+		entry.entry_timeout = watch_trust(fs, sight.moment, directory)->negative_s;
 		fuse_reply_entry(req, &entry);
 	} else {
 		fuse_reply_err(req, -result);

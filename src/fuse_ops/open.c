@@ -55,11 +55,13 @@ int op_cache_flags(fuse_req_t req, struct file *file, bool created, int fd, stru
 static int truncate_backing(fuse_req_t req, struct inode *inode, struct file *file, int fd)
 {
 	CLEANUP(creds_restore) struct creds creds = {0};
+	const struct stat *known;
+	struct stat info;
 	int result = 0;
 	bool failed, loses;
 
-	file_change_begin(file, fd);
-	loses = op_become_writer(req, fd, !request_current()->kill_setid, 0, &creds);
+	known = file_change_begin(file, fd, &info);
+	loses = op_become_writer(req, fd, known, !request_current()->kill_setid, 0, &creds);
 	if (ftruncate(fd, 0) < 0)
 		result = -errno;
 	creds_restore(&creds);
@@ -96,6 +98,18 @@ static int open_backing(fuse_req_t req, struct handle *handle, struct file *file
 	if (handle->unseen)
 		return 0;
 	return op_cache_flags(req, file, created, use.fd, fi);
+}
+
+/*
+ * May the kernel send several writes of a handle at once? It orders those that append or extend the file all the
+ * same (fuse_dio_wr_exclusive_lock(), Linux), and BACKING orders what one pwrite(2) writes. But of a write that is
+ * larger than one request others see parts, as they do on a disk file system under O_DIRECT, and only there. And
+ * the pieces of a synchronous write are told by the order they come in, for whom its error is told.
+ */
+static bool may_write_in_parallel(const struct fs *fs, struct file *file, const struct fuse_file_info *fi)
+{
+	return fi->direct_io && writes(fi->flags) && (fi->flags & O_DIRECT) && fs->layer == NULL &&
+	       op_sync_flags(fs, fi->flags) == 0 && file_policy(file)->sync != SYNC_IMMEDIATE;
 }
 
 /* The descriptor that made the file serves its first writes. */
@@ -136,6 +150,19 @@ static int open_without_handle(fuse_req_t req, struct inode *inode, int *created
 	return result;
 }
 
+/*
+ * May close(2) of this handle go without FLUSH? Where all that FLUSH would do is find nothing to sync, no error to
+ * tell and no lock to release. A lock set through the handle nevertheless goes with RELEASE; see op_setlk().
+ */
+static bool closes_silently(struct fs *fs, struct handle *handle, struct file *file)
+{
+	return !writes(handle->flags) && !(handle->flags & O_TRUNC) && atomic_load(&file->writers) == 0 &&
+	       !atomic_load(&file->unseen) && !atomic_load(&file->readers_lock) &&
+	       atomic_load(&file->syncing) == 0 && file_policy(file)->sync != SYNC_LAZY &&
+	       mapping_dirty_bytes(&file->mapping) == 0 &&
+	       sync_error(fs, handle->inode, file, handle, false) == 0;
+}
+
 int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fuse_file_info *fi)
 {
 	struct fs *fs = op_fs(req);
@@ -161,8 +188,11 @@ int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fus
 	handle->unseen = passthrough_open(fs, inode, file, writes(fi->flags), &request_current()->backing);
 	result = open_backing(req, handle, file, created != NULL, fi);
 	handle->direct = fi->direct_io;
+	handle->parallel = may_write_in_parallel(fs, file, fi);
+	request_current()->parallel = handle->parallel;
 	if (result < 0) {
 		request_current()->backing = 0;
+		request_current()->parallel = false;
 		op_close_handle(fs, handle->id);
 		return result;
 	}
@@ -170,6 +200,8 @@ int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fus
 		file_drop_writing(fs, inode, file);
 	if (handle->unseen)
 		pager_map(fs, inode, file);
+	handle->silent = closes_silently(fs, handle, file);
+	fi->noflush = handle->silent;
 	fi->fh = handle->id;
 	return 0;
 }
@@ -205,6 +237,8 @@ void op_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 		fuse_reply_err(req, ENOSYS);
 		return;
 	}
+	/* The kernel may cache pages of it from here on. */
+	watch_look(fs, inode);
 	if (fs->read_only && (writes(fi->flags) || (fi->flags & O_TRUNC)))
 		result = -EROFS;
 	else

@@ -35,7 +35,7 @@ static void decide_opens(struct fs *fs, const struct fuse_conn_info *conn)
 	/* The kernel then keeps listings, and takes a directory's times for a sign that they are right: of use where
 	 * it trusts them for long, as it asks for names and attributes together only where it has no listing. A
 	 * file system in memory may number entries anew between two requests. */
-	atomic_store(&fs->skips_opendirs, fs->watch != NULL && fs->medium == MEDIUM_DISK &&
+	atomic_store(&fs->skips_opendirs, watch_is_whole(fs) && fs->medium == MEDIUM_DISK &&
 						  fs->options.cache != CACHE_NONE &&
 						  (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT));
 }
@@ -200,12 +200,22 @@ void op_stat(struct fs *fs, const struct statx *stx, struct stat *ret_stat)
 	ret_stat->st_ino = inode_number(fs, ret_stat->st_dev, stx->stx_ino);
 }
 
-void op_fill_entry(struct fs *fs, const struct found *found, struct fuse_entry_param *ret_entry)
+struct sight op_sight(struct fs *fs, struct inode *directory)
 {
+	return (struct sight){directory, watch_look(fs, directory)};
+}
+
+void op_fill_entry(struct fs *fs, const struct sight *sight, const struct found *found,
+		   struct fuse_entry_param *ret_entry)
+{
+	static const struct sight none;
+
+	if (sight == NULL)
+		sight = &none;
 	*ret_entry = (struct fuse_entry_param){
 		.ino = found->inode->nodeid,
-		.attr_timeout = watch_trust(fs, found->inode)->attr_s,
-		.entry_timeout = watch_trust(fs, found->inode)->entry_s,
+		.attr_timeout = watch_trust(fs, sight->moment, found->inode)->attr_s,
+		.entry_timeout = watch_trust_name(fs, sight->moment, sight->directory, found->inode)->entry_s,
 	};
 	op_stat(fs, &found->stx, &ret_entry->attr);
 }
@@ -273,14 +283,17 @@ static void learn_group(fuse_req_t req, gid_t gid)
 		request->groups[request->group_count++] = gid;
 }
 
-bool op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds)
+bool op_become_writer(fuse_req_t req, int fd, const struct stat *known, bool keeps, uint64_t length,
+		      struct creds *ret_creds)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct stat info = {0};
 	bool decided_by_groups, loses;
 
 	*ret_creds = (struct creds){0};
-	if (keeps || fstat(fd, &info) < 0) {
+	if (known != NULL)
+		info = *known;
+	if (keeps || (known == NULL && fstat(fd, &info) < 0)) {
 		creds_keep_setid(op_fs(req), keeps);
 		return false;
 	}

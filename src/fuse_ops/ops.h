@@ -27,8 +27,22 @@ static inline struct fs *op_fs(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
-/** op_fill_entry() - what a reply to a look-up says; @found has the lookup counted */
-void op_fill_entry(struct fs *fs, const struct found *found, struct fuse_entry_param *ret_entry);
+/* Where a request looks names up, and the moment before it did; see watch.h. */
+struct sight {
+	const struct inode *directory; /* NULL: it has no name */
+	uint64_t moment;
+};
+
+/** op_sight() - for a request that is about to look names up in @directory */
+struct sight op_sight(struct fs *fs, struct inode *directory);
+
+/**
+ * op_fill_entry() - what a reply to a look-up says
+ * @sight: taken before the look-up; NULL: nothing is heard of changes
+ * @found: has the lookup counted
+ */
+void op_fill_entry(struct fs *fs, const struct sight *sight, const struct found *found,
+		   struct fuse_entry_param *ret_entry);
 
 /** op_stat() - struct statx as the mount shows it: inode numbers made distinct */
 void op_stat(struct fs *fs, const struct statx *stx, struct stat *ret_stat);
@@ -46,6 +60,7 @@ bool op_changes(fuse_req_t req);
 /**
  * op_become_writer() - let the kernel treat set-id bits, and what is held back for root, as for the caller
  * @fd:     the file that is about to change
+ * @known:  what file_change_begin() saw of it, or NULL
  * @keeps:  the caller may keep set-id bits (CAP_FSETID)
  * @length: bytes that the change may take from the file system
  *
@@ -55,7 +70,8 @@ bool op_changes(fuse_req_t req);
  * Return: the file has set-id bits, which the change takes away. The kernel leaves that to the daemon and goes
  * on executing by the mode it knows: where the answer tells no mode, op_setid_lost() is due before it.
  */
-bool op_become_writer(fuse_req_t req, int fd, bool keeps, uint64_t length, struct creds *ret_creds);
+bool op_become_writer(fuse_req_t req, int fd, const struct stat *known, bool keeps, uint64_t length,
+		      struct creds *ret_creds);
 
 /**
  * op_in_group() - is the caller in the group?
@@ -127,6 +143,9 @@ void op_end_write(const struct open_file *open);
  * Return: 0 with @fi filled for the reply, or -errno.
  */
 int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fuse_file_info *fi);
+
+/** op_sync_flags() - O_SYNC or O_DSYNC where a handle's writes that bypass the kernel's cache wait for the disk */
+int op_sync_flags(const struct fs *fs, int flags);
 
 /**
  * op_cache_flags() - what the kernel may do with the pages it has cached of a file that is being opened

@@ -6,6 +6,10 @@
  * bytes past the end in the file's last page read as zeros, and only the smaller of both sizes tells
  * which of the copied bytes were the file's all along.
  *
+ * A file that nothing has changed for a while is asked once, afterwards: where it has still the size and the ctime
+ * that an earlier read found, nothing has changed it since then (see settled.h). Not asking at all would not do, even
+ * where events tell of changes: they come after the change.
+ *
  * Failure modes: a window cannot be mapped, or a page of it cannot appear. pread(2) answers instead,
  * with the bytes, the short count or the errno.
  */
@@ -146,6 +150,32 @@ static bool would_fill_holes(const struct open_file *open, const struct stat *in
 	       (uint64_t)info->st_blocks * 512 < (uint64_t)info->st_size;
 }
 
+/* Reads the bytes of a file that has not changed since some earlier look; false where it may have. */
+static bool read_settled(const struct open_file *open, int fd, bool writable, int flags, unsigned char *to,
+			 size_t length, uint64_t offset, size_t *ret_got)
+{
+	struct settled_look look;
+	struct stat now;
+
+	/* Where opens are skipped the file's state has to be noted before the bytes are read. In memory a hole has to
+	 * be told from data before it is read. */
+	if (open->fs->medium != MEDIUM_DISK ||
+	    atomic_load_explicit(&open->fs->skips_opens, memory_order_relaxed) ||
+	    !settled_last(&open->file->settled, &look) || offset >= look.size)
+		return false;
+	length = MIN(length, look.size - offset);
+	if (length >= STRAIGHT_MIN ||
+	    read_by_windows(open, fd, writable, look.size, to, length, offset) < length)
+		return false;
+	if (fstat(fd, &now) < 0 || !settled_since(&look, &now)) {
+		settled_drop(&open->file->settled);
+		return false;
+	}
+	touch_access_time(open, fd, &now, flags, offset);
+	*ret_got = length;
+	return true;
+}
+
 static ssize_t read_file(const struct open_file *open, int fd, bool writable, int flags, unsigned char *to,
 			 size_t length, uint64_t offset)
 {
@@ -153,6 +183,8 @@ static ssize_t read_file(const struct open_file *open, int fd, bool writable, in
 	size_t done = 0;
 	ssize_t rest;
 
+	if (read_settled(open, fd, writable, flags, to, length, offset, &done))
+		return (ssize_t)done;
 	if (fstat(fd, &before) < 0)
 		return -errno;
 	if (op_cache_is_old(open->fs, open->inode, fd, before.st_size, &before.st_mtim, true))
@@ -168,6 +200,7 @@ static ssize_t read_file(const struct open_file *open, int fd, bool writable, in
 	}
 	if (fstat(fd, &after) < 0)
 		return -errno;
+	settled_note(&open->file->settled, &after);
 	if (offset + done > (uint64_t)after.st_size) {
 		fs_count(open->fs, FAULTS_TRUNCATED, 1);
 		return after.st_size > (off_t)offset ? (ssize_t)((uint64_t)after.st_size - offset) : 0;

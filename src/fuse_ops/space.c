@@ -15,6 +15,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	CLEANUP(creds_restore) struct creds creds = {0};
+	const struct stat *known;
 	struct open_file open;
 	struct stat info;
 	bool failed = false, loses;
@@ -27,8 +28,9 @@ void op_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset, off
 	if (result == 0) {
 		/* The kernel does not say whether the caller may keep set-id bits here, as it does for
 		 * writes: only root may. */
-		loses = op_become_writer(req, use.fd, fuse_req_ctx(req)->uid == 0, (uint64_t)length, &creds);
-		file_change_begin(open.file, use.fd);
+		known = file_change_begin(open.file, use.fd, &info);
+		loses = op_become_writer(req, use.fd, known, fuse_req_ctx(req)->uid == 0, (uint64_t)length,
+					 &creds);
 		if (fallocate(use.fd, mode, offset, length) < 0)
 			result = -errno;
 		creds_restore(&creds);
@@ -88,6 +90,8 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 	CLEANUP(fd_use_end) struct fd_use to = FD_USE_NONE;
 	CLEANUP(creds_restore) struct creds creds = {0};
 	struct open_file source, target;
+	const struct stat *known;
+	struct stat info;
 	off_t start = out_offset;
 	ssize_t copied = 0;
 	bool failed = false, loses;
@@ -101,8 +105,8 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_offset, struct f
 	if (result == 0)
 		result = inode_fd(target.fs, target.inode, FD_WRITE, &to);
 	if (result == 0) {
-		loses = op_become_writer(req, to.fd, fuse_req_ctx(req)->uid == 0, length, &creds);
-		file_change_begin(target.file, to.fd);
+		known = file_change_begin(target.file, to.fd, &info);
+		loses = op_become_writer(req, to.fd, known, fuse_req_ctx(req)->uid == 0, length, &creds);
 		copied = copy_file_range(from.fd, &in_offset, to.fd, &out_offset, length, (unsigned)flags);
 		if (copied < 0)
 			result = -errno;

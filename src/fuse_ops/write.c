@@ -163,6 +163,8 @@ static ssize_t write_file(fuse_req_t req, const struct open_file *open, const ch
 	int flags = call_flags(open->fs, fi);
 	bool stores = stores_to_windows(open) && flags == 0;
 	int error = EINVAL;
+	const struct stat *known;
+	struct stat info;
 	size_t done = 0;
 	ssize_t rest = 0;
 	bool loses;
@@ -173,13 +175,13 @@ static ssize_t write_file(fuse_req_t req, const struct open_file *open, const ch
 
 	if (result < 0)
 		return result;
-	loses = op_become_writer(req, use.fd, !request_current()->kill_setid, size, &creds);
+	known = file_change_begin(open->file, use.fd, &info);
+	loses = op_become_writer(req, use.fd, known, !request_current()->kill_setid, size, &creds);
 	/* Where there is no write(2), nobody needs to be anybody else. */
 	if (open->fs->medium == MEDIUM_HUGE_PAGES)
 		creds_restore(&creds);
 	/* The times of a store are set by the daemon, which owns every file. */
 	stores &= !creds.changed;
-	file_change_begin(open->file, use.fd);
 	if (stores)
 		done = write_by_windows(open, use.fd, data, size, offset, ret_lasting, &error);
 	if (done < size && open->fs->medium == MEDIUM_HUGE_PAGES) {
@@ -227,15 +229,18 @@ static struct extent written_extent(const struct open_file *open, const struct f
 	return extent;
 }
 
+int op_sync_flags(const struct fs *fs, int flags)
+{
+	return fs->options.fsync == FSYNC_IGNORE ? 0 : flags & O_SYNC;
+}
+
 /*
  * O_SYNC or O_DSYNC where the write has to wait for the disk. With the kernel's cache it does so by an FSYNC
  * after the write, for all requests that it was cut into.
  */
 static int sync_flags(const struct open_file *open, const struct fuse_file_info *fi)
 {
-	if (fi->writepage || !open->handle->direct || open->fs->options.fsync == FSYNC_IGNORE)
-		return 0;
-	return fi->flags & O_SYNC;
+	return fi->writepage || !open->handle->direct ? 0 : op_sync_flags(open->fs, fi->flags);
 }
 
 /*
@@ -284,7 +289,9 @@ void op_finish_write(fuse_req_t req, const struct open_file *open, const struct 
 					      extent->end - extent->start, flags, &failed);
 	}
 	if (put > 0 && synced) {
-		continued = is_continued(open->handle, offset, size);
+		/* The pieces of several writes cannot be told apart; a rule may have come to ask for a sync since
+		 * the file was opened. */
+		continued = open->handle->parallel || is_continued(open->handle, offset, size);
 		told = sync_error(open->fs, open->inode, open->file, open->handle, !continued);
 		result = result < 0 ? result : told;
 	}

@@ -5,6 +5,7 @@ The rule of who hears of a failed sync, and the shared page that makes calls fai
 As the kernel's errseq_t: every failure of a file moves its sequence on. A handle has not heard of a failure
 while its cursor is behind; every close then reports it, and fsync, fdatasync and a synchronous write report
 and consume it. A handle begins with everything heard, but for a last failure that no handle has consumed.
+One opened for reading while nobody had the file open for writing may close without asking: its fsync tells.
 """
 
 import ctypes
@@ -67,6 +68,7 @@ class File:
 
     def opened(self, descriptor, flags):
         handle = Handle(self, descriptor, flags)
+        handle.may_be_silent = not handle.writes() and not any(other.writes() for other in self.handles)
         handle.seen = self.sequence - (not self.consumed)
         self.handles.append(handle)
         return handle
@@ -76,6 +78,10 @@ class Handle:
     def __init__(self, file, descriptor, flags):
         self.file, self.descriptor, self.flags = file, descriptor, flags
         self.seen = 0
+        self.may_be_silent = False
+
+    def writes(self):
+        return self.flags & os.O_ACCMODE != os.O_RDONLY
 
     def due(self):
         """What its next close or fsync must report; 0: nothing."""

@@ -75,6 +75,29 @@ for name, take, attempt in KINDS:
         child.kill()
 PY
 
+check 'a lock set through a descriptor for reading is gone once its close has returned' locking <<'PY'
+# A file's first lock is the one whose descriptor may close without a message: each round has a file of its own.
+def taker(me):
+    for i in range(300):
+        me.wait_for_go()
+        fd = os.open(MNT + "/reader%d" % i, os.O_RDWR)
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            me.say("free")
+        except BlockingIOError:
+            me.say("locked")
+        os.close(fd)
+child = Process(taker)
+for i in range(300):
+    path = MNT + "/reader%d" % i
+    os.close(open_rw(path))
+    fd = os.open(path, os.O_RDONLY)
+    take_fcntl(fd, fcntl.LOCK_SH)
+    os.close(fd)
+    child.go()
+    equal(child.hear(), "free", "round %d" % i)
+PY
+
 check 'shared locks go together and keep exclusive ones out' locking <<'PY'
 for name, take, attempt in KINDS:
     for one, other in PAIRS:

@@ -118,3 +118,50 @@ for options in "${option_sets[@]}"; do
 	checks "$options"
 	stop_mount
 done
+
+# Reads of files that nothing had changed for seconds rely on that: until one is cut, and grows again.
+start_mount cache=none
+check 'cache=none: a file that lay still for long is read right while it is cut and grows again at once' py <<'PY'
+# What is cut off is read as zeros where it is not told from the rest of its page.
+FILES, SIZE, KEPT = 150, PAGE - 100, 1000
+def path(n):
+    return "/still.%d" % n
+for n in range(FILES):
+    write_file(BACKING + path(n), b"A" * SIZE)
+time.sleep(3.5)
+def reader(me):
+    fds = [os.open(MNT + path(n), os.O_RDONLY) for n in range(FILES)]
+    for n, fd in enumerate(fds):
+        equal(os.pread(fd, SIZE, 0) == b"A" * SIZE, True, path(n))
+    me.say("ready")
+    changed = set()
+    end = time.monotonic() + 20
+    while len(changed) < FILES and time.monotonic() < end:
+        for n in set(range(FILES)) - changed:
+            # The cutter comes to one file after the other.
+            for _ in range(20):
+                data = os.pread(fds[n], SIZE, 0)
+                equal(set(data) <= set(b"AB") and data[:KEPT] == b"A" * KEPT, True, path(n))
+                if data != b"A" * SIZE:
+                    changed.add(n)
+                    break
+            if n > len(changed) + 2:
+                break
+    equal(len(changed), FILES)
+    for n, fd in enumerate(fds):
+        wait_until(5, lambda: os.pread(fd, SIZE, 0) == b"A" * KEPT + b"B" * (SIZE - KEPT))
+    me.say("done")
+children = [Process(reader) for _ in range(2)]
+for child in children:
+    equal(child.hear(20), "ready")
+for n in range(FILES):
+    fd = os.open(BACKING + path(n), os.O_RDWR)
+    os.ftruncate(fd, KEPT)
+    time.sleep(n % 2 * 0.003)
+    os.pwrite(fd, b"B" * (SIZE - KEPT), KEPT)
+    os.close(fd)
+    time.sleep(0.007)
+for child in children:
+    equal(child.hear(30), "done")
+PY
+stop_mount

@@ -21,6 +21,7 @@
 static struct fs *fs;
 static struct inode *inode;
 static struct file *file;
+static struct stat looked; /* of file_change_begin() */
 static int backing = -1;
 static time_t clock_s = 1000000;
 static const struct extent nothing;
@@ -326,7 +327,7 @@ START_TEST(the_mount_s_own_change_keeps_the_cache)
 {
 	change();
 	valid();
-	file_change_begin(file, backing);
+	file_change_begin(file, backing, &looked);
 	change();
 	file_change_end(file, backing);
 	ck_assert(valid());
@@ -338,10 +339,10 @@ START_TEST(an_open_during_the_mount_s_own_change_keeps_the_cache)
 {
 	change();
 	valid();
-	file_change_begin(file, backing);
+	file_change_begin(file, backing, &looked);
 	change();
 	ck_assert(valid());
-	file_change_begin(file, backing);
+	file_change_begin(file, backing, &looked);
 	change();
 	file_change_end(file, backing);
 	change();
@@ -357,7 +358,7 @@ START_TEST(a_foreign_change_before_the_mount_s_own_is_noticed)
 	change();
 	valid();
 	change();
-	file_change_begin(file, backing);
+	file_change_begin(file, backing, &looked);
 	change();
 	file_change_end(file, backing);
 	ck_assert(!valid());
@@ -372,7 +373,7 @@ START_TEST(a_foreign_change_before_the_mount_s_own_waits_for_an_open)
 	change();
 	valid();
 	change();
-	file_change_begin(file, backing);
+	file_change_begin(file, backing, &looked);
 	change();
 	file_change_end(file, backing);
 	pass(3 * SECOND);
@@ -385,7 +386,7 @@ START_TEST(a_change_without_a_descriptor_shows_at_the_next_open)
 {
 	change();
 	valid();
-	file_change_begin(file, -1);
+	file_change_begin(file, -1, &looked);
 	change();
 	file_change_end(file, -1);
 	ck_assert_uint_eq(file->changes, 0);
@@ -528,7 +529,7 @@ START_TEST(a_recheck_during_the_mount_s_own_change_says_nothing)
 {
 	change();
 	valid();
-	file_change_begin(file, backing);
+	file_change_begin(file, backing, &looked);
 	change();
 	ck_assert(!file_recheck(file, backing));
 	ck_assert(!file_recheck(file, backing));

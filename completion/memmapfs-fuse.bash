@@ -101,7 +101,7 @@ _memmapfsctl() {
 		return
 	fi
 	if [[ $command == layer && ${#words[@]} -eq 3 ]]; then
-		_memmapfs_reply "$word" status diff commit discard checkpoint
+		_memmapfs_reply "$word" status diff commit discard checkpoint adopt
 		return
 	fi
 	if [[ $word == --sort=* ]]; then

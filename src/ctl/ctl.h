@@ -80,6 +80,7 @@ enum ctl_status ctl_layer_diff(const char *const *options, char **operands, int 
 enum ctl_status ctl_layer_discard(const char *const *options, char **operands, int count);
 enum ctl_status ctl_layer_commit(const char *const *options, char **operands, int count);
 enum ctl_status ctl_profile_load(const char *const *options, char **operands, int count);
+enum ctl_status ctl_layer_adopt(const char *const *options, char **operands, int count);
 enum ctl_status ctl_layer_checkpoint(const char *const *options, char **operands, int count);
 
 #endif

@@ -117,6 +117,13 @@ static const struct ctl_command commands[] = {
 	 2,
 	 ctl_layer_checkpoint,
 	 {{NULL, NULL, NULL}}},
+	{"layer adopt",
+	 "LAYER BACKING",
+	 "give a kept layer to another BACKING, one that took the old one's place",
+	 2,
+	 2,
+	 ctl_layer_adopt,
+	 {{"force", NULL, "also where files that it has pages of are missing or others"}}},
 };
 
 static void print_help(void)

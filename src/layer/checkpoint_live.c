@@ -112,7 +112,7 @@ static void turn_node(struct fs *fs, struct node *node, struct base *base, struc
 	pthread_rwlock_wrlock(&node->lock);
 	lower->base = base;
 	lower->id = atomic_load(&node->id);
-	lower->own = atomic_load(&node->own);
+	lower->own = atomic_fetch_and(&node->own, OWN_ALL) & OWN_ALL;
 	lower->content = lower->own & OWN_CONTENT;
 	lower->pages = node->pages;
 	lower->next = node->lower;

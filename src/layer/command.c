@@ -110,15 +110,6 @@ static int call_discard(void *context, char *const *paths, size_t count)
 	return layer_discard(call->fs, paths, count, call->ret_reply);
 }
 
-/* What a base has of an object would have to come to light, or to go along, and nobody looks there yet. */
-static int check_alone(struct fs *fs, const char *done, char **ret_reply)
-{
-	if (fs->layer->base_count == 0)
-		return 0;
-	return home_refuse(ret_reply, -EOPNOTSUPP, "a layer that lies over another, here '%s', cannot be %s",
-			   fs->layer->bases[0]->home.path, done);
-}
-
 static int call_commit(void *context, char *const *paths, size_t count)
 {
 	struct call *call = context;
@@ -129,17 +120,15 @@ static int call_commit(void *context, char *const *paths, size_t count)
 static int run_commit(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
 {
 	struct call call = {fs, false, stop, ret_reply};
-	int result = check_alone(fs, "committed", ret_reply);
 
-	return result < 0 ? result : with_paths(argument, call_commit, &call);
+	return with_paths(argument, call_commit, &call);
 }
 
 static int run_overwrite(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
 {
 	struct call call = {fs, true, stop, ret_reply};
-	int result = check_alone(fs, "committed", ret_reply);
 
-	return result < 0 ? result : with_paths(argument, call_commit, &call);
+	return with_paths(argument, call_commit, &call);
 }
 
 static int run_progress(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
@@ -152,9 +141,8 @@ static int run_progress(struct fs *fs, const char *argument, const struct layer_
 static int run_discard(struct fs *fs, const char *argument, const struct layer_stop *stop, char **ret_reply)
 {
 	struct call call = {fs, false, stop, ret_reply};
-	int result = check_alone(fs, "discarded from", ret_reply);
 
-	return result < 0 ? result : with_paths(argument, call_discard, &call);
+	return with_paths(argument, call_discard, &call);
 }
 
 /* What the page files have is synced first, while the mount goes on; memmapfsctl has the kernel hand over the rest. */

@@ -9,14 +9,11 @@
  *   status [CURSOR]  files: report_status()
  *   diff [CURSOR]    differences: report_diff()
  *   ranges CURSOR    report_ranges()
- *   discard PATHS    layer_discard(); not of a layer over others
- *   commit PATHS     layer_commit(); likewise
+ *   discard PATHS    layer_discard()
+ *   commit PATHS     layer_commit()
  *   overwrite PATHS  the same over what was changed in BACKING meanwhile
  *   progress         layer_commit_progress()
  *   checkpoint PATH  checkpoint_live(); an absolute path. {"base", "warning"}
- *   commit PATHS     layer_commit(); not of a layer over others
- *   overwrite PATHS  the same over what was changed in BACKING meanwhile
- *   progress         layer_commit_progress()
  *
  * PATHS are separated by newlines; in a path a newline is written as \n and a backslash as \\. None: everything.
  */

@@ -24,6 +24,7 @@
 #include "layer/command.h"
 #include "layer/commit_private.h"
 #include "layer/keep.h"
+#include "layer/raise.h"
 #include "layer/serve.h"
 #include "util.h"
 
@@ -121,8 +122,9 @@ static int run(struct commit *commit, char *const *paths, size_t count)
 	struct fs *fs = commit->fs;
 	int result;
 
-	commit->forgotten = atomic_load(&fs->layer->forgotten);
 	result = maintain_save_all(fs);
+	if (result == 0)
+		result = layer_raise(fs);
 	if (result == 0)
 		result = begin(commit, paths, count);
 	if (result == 0)
@@ -156,7 +158,12 @@ static int run(struct commit *commit, char *const *paths, size_t count)
 static int run_once(struct fs *fs, char *const *paths, size_t count, bool force,
 		    const struct layer_stop *stop, char **ret_reply)
 {
-	struct commit commit = {.fs = fs, .force = force, .stop = stop, .ret_error = ret_reply, .stage = -1};
+	struct commit commit = {.fs = fs,
+				.force = force,
+				.whole = count == 0,
+				.stop = stop,
+				.ret_error = ret_reply,
+				.stage = -1};
 	int result;
 
 	atomic_store(&fs->layer->progress.done, 0);
@@ -194,8 +201,6 @@ static int check_writable(struct fs *fs, char **ret_reply)
 
 	if (fs->read_only)
 		*ret_reply = strdup("the mount is read-only");
-	else if (fs->layer->base_count > 0)
-		*ret_reply = strdup("a layer that lies over another cannot be committed");
 	else if (fs->layer->writable < 0 || fstatvfs(fs->layer->writable, &info) < 0 ||
 		 (info.f_flag & ST_RDONLY))
 		*ret_reply = strdup("BACKING is read-only");
@@ -231,10 +236,11 @@ int layer_commit_progress(struct fs *fs, char **ret_reply)
 {
 	struct layer_progress *progress = &fs->layer->progress;
 	bool running = atomic_load(&progress->running);
+	uint64_t done = running ? atomic_load(&progress->done) : 0;
 
-	return asprintf(ret_reply, "{\"done\":%" PRIu64 ",\"all\":%" PRIu64 "}",
-			running ? atomic_load(&progress->done) : 0,
-			running ? atomic_load(&progress->all) : 0) < 0
+	/* What is written again, or comes from bases, was not counted before. */
+	return asprintf(ret_reply, "{\"done\":%" PRIu64 ",\"all\":%" PRIu64 "}", done,
+			running ? MAX(atomic_load(&progress->all), done) : 0) < 0
 		       ? -ENOMEM
 		       : 0;
 }

@@ -6,19 +6,24 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/xattr.h>
 
 #include "fs.h"
 #include "layer/acl.h"
 #include "layer/command.h"
 #include "layer/commit_private.h"
+#include "layer/stack.h"
 #include "layer/xattrs.h"
 #include "util.h"
 
 /* Copied at a time; whoever writes the file waits no longer than for that. */
 #define CHUNK ((size_t)4 << 20)
+/* The disk is told to write when so much of the file lies behind. */
+#define SEND (UINT64_C(32) << 20)
 
 static int write_all(int fd, const char *from, size_t length, uint64_t offset)
 {
@@ -60,6 +65,9 @@ struct copy {
 	int fd;	       /* BACKING's file */
 	uint64_t size; /* that it has */
 	char *buffer;
+	uint64_t sent; /* up to here the disk has been told to write */
+	bool clones;   /* pages may be shared with the page file, as far as is known */
+	bool below;    /* only what the bases have */
 };
 
 /* Zeros where the file has bytes; past its end they come by themselves. */
@@ -82,24 +90,65 @@ static int copy_zeros(struct copy *copy, uint64_t from, uint64_t end)
 	return 0;
 }
 
-static int copy_data(struct copy *copy, uint64_t from, uint64_t end)
+/* The disk works while the next bytes are copied, instead of all of it when the file is synced. */
+static void send_to_disk(struct copy *copy, uint64_t end)
 {
-	struct fs *fs = copy->commit->fs;
-	int result = copy->pages.fd >= 0 ? 0
-					 : layer_page_file(fs, copy->inode, copy->node, true, &copy->pages);
+	if (!copy->commit->fs->layer->kept || end < copy->sent + SEND)
+		return;
+	sync_file_range(copy->fd, (off_t)copy->sent, (off_t)(end - copy->sent), SYNC_FILE_RANGE_WRITE);
+	copy->sent = end;
+}
 
-	if (result == 0)
-		result = read_all(copy->pages.fd, copy->buffer, (size_t)(end - from), from);
-	if (result == 0)
-		result = write_all(copy->fd, copy->buffer, (size_t)(end - from), from);
-	atomic_fetch_add(&fs->layer->progress.done, end - from);
+/* Where both files are on one file system that can share blocks. Whole pages: the end of the file is cut later. */
+static bool clone_data(struct copy *copy, int pages, uint64_t from, uint64_t end)
+{
+	struct file_clone_range range = {
+		.src_fd = pages,
+		.src_offset = from,
+		.src_length = (end - from + LAYER_PAGE - 1) / LAYER_PAGE * LAYER_PAGE,
+		.dest_offset = from,
+	};
+
+	copy->clones = copy->clones && ioctl(copy->fd, FICLONERANGE, &range) == 0;
+	return copy->clones;
+}
+
+static int copy_bytes(struct copy *copy, int pages, uint64_t from, uint64_t end)
+{
+	int result = 0;
+
+	if (!clone_data(copy, pages, from, end)) {
+		result = read_all(pages, copy->buffer, (size_t)(end - from), from);
+		if (result == 0)
+			result = write_all(copy->fd, copy->buffer, (size_t)(end - from), from);
+		if (result == 0)
+			send_to_disk(copy, end);
+	}
+	atomic_fetch_add(&copy->commit->fs->layer->progress.done, end - from);
 	return result;
+}
+
+/* From the layer's page file, or from a base's. */
+static int copy_data(struct copy *copy, struct lower *lower, uint64_t from, uint64_t end)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	struct fs *fs = copy->commit->fs;
+	int result = 0;
+
+	if (lower != NULL) {
+		result = lower_page_file(fs, copy->inode, lower, &use);
+		return result < 0 ? result : copy_bytes(copy, use.fd, from, end);
+	}
+	if (copy->pages.fd < 0)
+		result = layer_page_file(fs, copy->inode, copy->node, true, &copy->pages);
+	return result < 0 ? result : copy_bytes(copy, copy->pages.fd, from, end);
 }
 
 /* One run from @at on, as it is at this moment. Returns 1 at the end of the file. */
 static int copy_run(struct copy *copy, uint64_t *at)
 {
 	struct node *node = copy->node;
+	struct lower *lower = NULL;
 	enum page_kind kind;
 	uint64_t size, next;
 	int result = 0;
@@ -108,10 +157,14 @@ static int copy_run(struct copy *copy, uint64_t *at)
 	size = node->stx.stx_size;
 	if (*at < size) {
 		next = pages_run(&node->pages, *at, size, &kind);
+		if (kind == PAGES_CLEAN)
+			next = lower_run(node->lower, *at, next, &kind, &lower);
+		else if (copy->below)
+			kind = PAGES_CLEAN;
 		if (kind == PAGES_DATA)
 			next = MIN(next, *at + CHUNK);
 		if (kind == PAGES_DATA)
-			result = copy_data(copy, *at, next);
+			result = copy_data(copy, lower, *at, next);
 		else if (kind == PAGES_ZERO)
 			result = copy_zeros(copy, *at, next);
 		*at = next;
@@ -122,10 +175,17 @@ static int copy_run(struct copy *copy, uint64_t *at)
 	return result;
 }
 
-static int copy_content(struct commit *commit, struct inode *inode, int fd)
+static int copy_content(struct commit *commit, struct inode *inode, int fd, bool below)
 {
 	CLEANUP(free_pointer) char *buffer = malloc(CHUNK);
-	struct copy copy = {commit, inode, layer_peek(inode), FD_USE_NONE, fd, 0, buffer};
+	struct copy copy = {.commit = commit,
+			    .inode = inode,
+			    .node = layer_peek(inode),
+			    .pages = FD_USE_NONE,
+			    .fd = fd,
+			    .buffer = buffer,
+			    .clones = commit->fs->layer->kept,
+			    .below = below};
 	uint64_t at = 0;
 	struct stat info;
 	int result = 0;
@@ -141,6 +201,16 @@ static int copy_content(struct commit *commit, struct inode *inode, int fd)
 	}
 	fd_use_end(&copy.pages);
 	return MIN(result, 0);
+}
+
+int commit_fill(struct commit *commit, struct inode *inode, const char *name)
+{
+	CLEANUP(close_fd) int fd = -1;
+
+	if (lower_content(layer_peek(inode)->lower) == NULL)
+		return 0;
+	fd = openat(commit->stage, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : copy_content(commit, inode, fd, true);
 }
 
 /* Extended attributes that BACKING's object has and the layer's not. */
@@ -246,16 +316,17 @@ static int write_object(struct commit *commit, const struct subject *subject, ui
 	if (content) {
 		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 		file = open(link, O_WRONLY | O_CLOEXEC);
-		result = file < 0 ? -errno : copy_content(commit, subject->inode, file);
+		result = file < 0 ? -errno : copy_content(commit, subject->inode, file, false);
 	}
 	if (result < 0)
 		return result;
-	LOCK_SCOPE(&commit->fs->layer->lock);
+	pthread_mutex_lock(&commit->fs->layer->lock);
 	pthread_rwlock_rdlock(&node->lock);
 	stx = node_stat_statx(&node->stx);
 	own = atomic_load(&node->own);
 	pthread_rwlock_unlock(&node->lock);
 	result = write_attributes(commit, subject, &stx, own, fd);
+	pthread_mutex_unlock(&commit->fs->layer->lock);
 	/* Before the layer's pages go. */
 	if (result == 0 && content && commit->fs->layer->kept && fsync(file) < 0)
 		result = -errno;

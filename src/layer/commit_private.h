@@ -28,6 +28,7 @@ struct commit_node {
 struct commit {
 	struct fs *fs;
 	bool force;
+	bool whole; /* no paths were given */
 	const struct layer_stop *stop;
 	char **ret_error;
 	struct ids nodes;	  /* selected */
@@ -39,7 +40,6 @@ struct commit {
 	struct statx root_before; /* BACKING's root before that was made */
 	unsigned trash;
 	uint64_t objects;
-	uint64_t forgotten; /* layer->forgotten as it began */
 	struct forgetting forgetting;
 };
 
@@ -85,6 +85,13 @@ int commit_secure(struct commit *commit);
 
 /** commit_place() - make BACKING's names those of the layer. Return: 0 or -errno, said. */
 int commit_place(struct commit *commit);
+
+/**
+ * commit_fill() - write what bases have of a file into the one that was made for it in the stage
+ *
+ * Return: 0 or -errno; nothing is done where they have none.
+ */
+int commit_fill(struct commit *commit, struct inode *inode, const char *name);
 
 /**
  * commit_write() - write content and attributes of a node into its object

@@ -7,7 +7,20 @@
 #include "layer/commit_private.h"
 #include "layer/keep.h"
 #include "layer/serve.h"
+#include "layer/stack.h"
+#include "layer/sweep.h"
 #include "util.h"
+
+/* The entry stays: by now of a name that is in BACKING what it is in the layer. */
+static int keep_name(struct layer_db *db, const struct commit_name *name)
+{
+	CLEANUP(db_named_fini) struct db_named named = {0};
+	int result = db_entry_named(db, name->parent, name->name, &named);
+
+	if (result < 0 || !named.removed.known)
+		return result;
+	return db_entry_put(db, name->parent, name->name, name->node);
+}
 
 /* Is the name in BACKING what it is in the layer? Then the layer need not say it. */
 static int settle_name(struct commit *commit, const struct commit_name *name, bool directories,
@@ -16,6 +29,7 @@ static int settle_name(struct commit *commit, const struct commit_name *name, bo
 	CLEANUP(subject_close) struct subject parent = {0}, subject = {0};
 	CLEANUP(db_named_fini) struct db_named below = {0};
 	struct layer_db *db = commit->fs->layer->db;
+	struct node *directory;
 	struct db_entry entry;
 	struct statx there;
 	bool taken;
@@ -38,8 +52,14 @@ static int settle_name(struct commit *commit, const struct commit_name *name, bo
 	} else if (taken) {
 		return 0;
 	}
-	*ret_settled = true;
 	forget_inode(&commit->forgetting, parent.inode);
+	result = layer_node(commit->fs, parent.inode, &directory);
+	if (result < 0)
+		return result;
+	/* A base would say otherwise. */
+	if (stack_below_locked(directory, name->name, &entry) == 0)
+		return keep_name(db, name);
+	*ret_settled = true;
 	return db_entry_delete(db, name->parent, name->name);
 }
 
@@ -72,11 +92,9 @@ static bool is_needed(struct layer_db *db, uint64_t id)
 static int write_again(struct commit *commit, struct subject *subject, struct commit_node *done)
 {
 	struct node *node = layer_peek(subject->inode);
-	bool lost = atomic_load(&commit->fs->layer->forgotten) != commit->forgotten;
 	int result;
 
-	if (subject->own == 0 ||
-	    (atomic_load(&node->version) == done->version && !(lost && done->version == 0)))
+	if (subject->own == 0 || atomic_load(&node->version) == done->version)
 		return 0;
 	result = commit_write(commit, subject, &done->version);
 	return result < 0 ? result : layer_save(commit->fs, subject->inode, node);
@@ -90,7 +108,8 @@ static int refresh(struct commit *commit, const struct subject *subject)
 	struct statx now;
 	int result;
 
-	if (subject->id == LAYER_ROOT) {
+	/* Of a part, names may be left that its link count stands for. */
+	if (subject->id == LAYER_ROOT || (commit->whole && commit->fs->layer->base_count > 0)) {
 		result = db_node_update(commit->fs->layer->db, &row, DB_ATTRIBUTES);
 		if (result == 0)
 			result = db_xattrs_delete(commit->fs->layer->db, row.id);
@@ -111,11 +130,70 @@ static int refresh(struct commit *commit, const struct subject *subject)
 	return layer_save(commit->fs, subject->inode, node);
 }
 
+/* The record of a file that says no more than that it is BACKING's, whatever the bases say. */
+static int insert_mask(struct commit *commit, const struct subject *subject, uint64_t id)
+{
+	struct layer *layer = commit->fs->layer;
+	struct node_row row;
+	struct statx now;
+	int result = layer_backing_statx(commit->fs, subject->inode, &now);
+
+	if (result == 0)
+		result = db_node_load(layer->db, subject->id, &row);
+	if (result < 0)
+		return result;
+	free(row.data);
+	free(row.zero);
+	row.data = row.zero = NULL;
+	row.data_size = row.zero_size = 0;
+	row.page_count = row.clean = 0;
+	row.id = id;
+	row.own = OWN_ALONE;
+	row.stx = now;
+	row.before = origin_state(&now);
+	result = db_node_delete(layer->db, subject->id);
+	if (result == 0)
+		result = db_node_insert(layer->db, &row);
+	db_row_fini(&row);
+	return result;
+}
+
+/* It gets another id: what is written to it next goes into another page file than the one that is removed. */
+static int mask(struct commit *commit, const struct subject *subject, struct ids *gone)
+{
+	struct layer *layer = commit->fs->layer;
+	struct node *node = layer_peek(subject->inode);
+	uint64_t id = layer->next_id++;
+	int result = 0;
+
+	while (result == 0) {
+		CLEANUP(db_named_fini) struct db_named named = {0};
+
+		result = db_entry_of(layer->db, subject->id, 0, &named);
+		if (result == 0)
+			result = db_entry_put(layer->db, named.parent, named.name, id);
+	}
+	result = result == -ENOENT ? insert_mask(commit, subject, id) : result;
+	if (result == 0)
+		result = MIN(ids_add(gone, subject->id), 0);
+	if (result < 0)
+		return result;
+	sweep_make_way_locked(layer, id);
+	maintain_reset(commit->fs, subject->inode);
+	stack_part(commit->fs, node);
+	atomic_store(&node->own, OWN_ALONE);
+	atomic_store(&node->id, id);
+	atomic_fetch_add(&layer->origins, 1);
+	return 0;
+}
+
 static int settle_node(struct commit *commit, size_t index, struct ids *gone)
 {
 	struct fs *fs = commit->fs;
 	uint64_t id = commit->nodes.list[index];
 	CLEANUP(subject_close) struct subject subject = {0};
+	bool alone, needed;
+	struct node *node;
 	int result = subject_open(fs, id, &subject);
 
 	/* Only a path led to it, and it does not any more: so it stays as it is. */
@@ -129,7 +207,14 @@ static int settle_node(struct commit *commit, size_t index, struct ids *gone)
 		return result == -ESTALE ? 0 : result;
 	forget_inode(&commit->forgetting, subject.inode);
 	commit->objects += subject.own != 0;
-	if (is_needed(fs->layer->db, id))
+	node = layer_peek(subject.inode);
+	alone = atomic_load(&node->own) & OWN_ALONE;
+	if (alone && subject.own == 0)
+		return 0;
+	needed = alone || node->lower != NULL || is_needed(fs->layer->db, id);
+	if (needed && fs->layer->base_count > 0 && !S_ISDIR(subject.type))
+		return mask(commit, &subject, gone);
+	if (needed)
 		return refresh(commit, &subject);
 	result = db_node_delete(fs->layer->db, id);
 	if (result == 0)

@@ -13,6 +13,7 @@
 #include "layer/commit_private.h"
 #include "layer/keep.h"
 #include "layer/serve.h"
+#include "layer/stack.h"
 #include "util.h"
 
 bool commit_is_stage(const struct fs *fs, const struct inode *directory, const char *name)
@@ -150,6 +151,8 @@ static int adopt_locked(struct commit *commit, uint64_t id, const char *name)
 	}
 	if (result == 0 && inode != NULL)
 		result = layer_adopt(fs, inode, commit->stage, name, &stx, handle);
+	if (result == 0 && inode != NULL && layer_peek(inode) != NULL)
+		stack_part(fs, layer_peek(inode));
 	if (result == 0)
 		atomic_fetch_add(&fs->layer->origins, !had_origin);
 	db_row_fini(&row);
@@ -185,6 +188,9 @@ static int make_node(struct commit *commit, uint64_t id, struct ids *made)
 	result = commit_remove_tree(commit->stage, name);
 	if (result == 0)
 		result = make_one(commit->stage, name, &subject, target);
+	/* When the record stands for it, the bases have nothing of it any more. */
+	if (result == 0 && S_ISREG(subject.type) && subject.inode != NULL)
+		result = commit_fill(commit, subject.inode, name);
 	if (result < 0)
 		return commit_fail(commit, result, "cannot make what becomes '%s' in BACKING: %s",
 				   subject_path(commit->fs, id), strerror(-result));

@@ -15,7 +15,6 @@
 #include "layer/content_private.h"
 #include "layer/layer.h"
 #include "layer/origin.h"
-#include "layer/stack.h"
 #include "layer/xattrs.h"
 #include "util.h"
 
@@ -70,23 +69,6 @@ int content_own(struct fs *fs, struct inode *inode, struct node **ret_node)
 	return is_ready(*ret_node) ? 0 : own_locked(fs, inode, *ret_node);
 }
 
-static int read_fully(int fd, unsigned char *to, size_t length, uint64_t offset, size_t *ret_got)
-{
-	*ret_got = 0;
-	while (*ret_got < length) {
-		ssize_t got = pread(fd, to + *ret_got, length - *ret_got, (off_t)(offset + *ret_got));
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (got == 0)
-			break;
-		*ret_got += (size_t)got;
-	}
-	return 0;
-}
-
 static int write_fully(int fd, const void *from, size_t length, uint64_t offset)
 {
 	size_t done = 0;
@@ -116,121 +98,6 @@ int access_pages(struct access *access)
 		       : layer_page_file(access->fs, access->inode, access->node, true, &access->pages);
 }
 
-static ssize_t read_lower(struct access *access, struct lower *lower, unsigned char *to, size_t length,
-			  uint64_t offset, content_reader *reader, void *context);
-
-/* Bytes of a run of one kind that a base has. */
-static ssize_t read_run(struct access *access, struct lower *lower, enum page_kind kind, unsigned char *to,
-			size_t length, uint64_t offset, content_reader *reader, void *context)
-{
-	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
-	size_t got = 0;
-	int result;
-
-	if (kind == PAGES_CLEAN)
-		return read_lower(access, lower->next, to, length, offset, reader, context);
-	if (kind == PAGES_ZERO)
-		return 0;
-	result = lower_page_file(access->fs, access->inode, lower, &use);
-	if (result == 0)
-		result = read_fully(use.fd, to, length, offset, &got);
-	/* What its record calls data is there. */
-	if (result == 0 && got < length)
-		result = -EIO;
-	return result < 0 ? result : (ssize_t)got;
-}
-
-/*
- * Clean bytes, as the bases have them from this one down, and at last BACKING by @reader; zeros where there are
- * none any more.
- */
-static ssize_t read_lower(struct access *access, struct lower *lower, unsigned char *to, size_t length,
-			  uint64_t offset, content_reader *reader, void *context)
-{
-	uint64_t at = offset, end = offset + length;
-
-	lower = lower_content(lower);
-	if (lower == NULL)
-		return reader(context, to, length, offset);
-	while (at < end) {
-		enum page_kind kind;
-		uint64_t next = pages_run(&lower->pages, at, end, &kind);
-		ssize_t got = read_run(access, lower, kind, to + (at - offset), (size_t)(next - at), at,
-				       reader, context);
-
-		if (got < 0)
-			return got;
-		memset(to + (at - offset) + got, 0, (size_t)(next - at) - (size_t)got);
-		at = next;
-	}
-	return (ssize_t)length;
-}
-
-/* As a content_reader of an access. */
-static ssize_t read_backing(void *context, unsigned char *to, size_t length, uint64_t offset)
-{
-	struct access *access = context;
-	size_t got = 0;
-	int result = access->backing.fd >= 0 ? 0
-					     : inode_fd(access->fs, access->inode, FD_READ, &access->backing);
-
-	if (result == 0)
-		result = read_fully(access->backing.fd, to, length, offset, &got);
-	return result < 0 && result != -ESTALE ? result : (ssize_t)got;
-}
-
-static int read_clean(struct access *access, unsigned char *to, size_t length, uint64_t offset)
-{
-	ssize_t got = read_lower(access, access->node->lower, to, length, offset, read_backing, access);
-
-	if (got >= 0)
-		memset(to + got, 0, length - (size_t)got);
-	return (int)MIN(got, 0);
-}
-
-static int read_data(struct access *access, unsigned char *to, size_t length, uint64_t offset)
-{
-	size_t got;
-	int result = access_pages(access);
-
-	if (result == 0)
-		result = read_fully(access->pages.fd, to, length, offset, &got);
-	if (result == 0 && got < length)
-		result = -EIO;
-	return result;
-}
-
-ssize_t content_read(struct fs *fs, struct inode *inode, struct node *node, unsigned char *to, size_t length,
-		     uint64_t offset, content_reader *reader, void *context)
-{
-	CLEANUP(access_end)
-	struct access access = {fs, inode, node, FD_USE_NONE, FD_USE_NONE};
-	uint64_t at = offset, end;
-	int result = 0;
-
-	pthread_rwlock_rdlock(&node->lock);
-	end = MIN(offset + length, node->stx.stx_size);
-	while (at < end && result == 0) {
-		enum page_kind kind;
-		uint64_t next = pages_run(&node->pages, at, end, &kind);
-		size_t run = (size_t)(next - at);
-		ssize_t got = (ssize_t)run;
-
-		if (kind == PAGES_DATA)
-			result = read_data(&access, to + (at - offset), run, at);
-		else if (kind == PAGES_CLEAN)
-			got = read_lower(&access, node->lower, to + (at - offset), run, at, reader, context);
-		else
-			got = 0;
-		result = got < 0 ? (int)got : result;
-		if (result == 0 && (size_t)got < run)
-			memset(to + (at - offset) + got, 0, run - (size_t)got);
-		at = result == 0 ? next : at;
-	}
-	pthread_rwlock_unlock(&node->lock);
-	return at > offset || result == 0 ? (ssize_t)(at - MIN(offset, at)) : result;
-}
-
 /* A page as it reads now. */
 static int compose(struct access *access, uint64_t page, unsigned char *to)
 {
@@ -242,9 +109,9 @@ static int compose(struct access *access, uint64_t page, unsigned char *to)
 		uint64_t next = pages_run(&access->node->pages, at, end, &kind);
 
 		if (kind == PAGES_DATA)
-			result = read_data(access, to + (at - start), (size_t)(next - at), at);
+			result = access_read_data(access, to + (at - start), (size_t)(next - at), at);
 		else if (kind == PAGES_CLEAN)
-			result = read_clean(access, to + (at - start), (size_t)(next - at), at);
+			result = access_read_clean(access, to + (at - start), (size_t)(next - at), at);
 		else
 			memset(to + (at - start), 0, (size_t)(next - at));
 		at = next;

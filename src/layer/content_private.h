@@ -2,7 +2,7 @@
 #ifndef MEMMAPFS_LAYER_CONTENT_PRIVATE_H
 #define MEMMAPFS_LAYER_CONTENT_PRIVATE_H
 
-/* What content.c, which reads and writes, offers space.c, which deals with holes. */
+/* What content.c, which writes, content_read.c, and space.c, which deals with holes, share. */
 
 #include "fds.h"
 #include "layer/content.h"
@@ -21,6 +21,12 @@ void access_end(struct access *access);
 
 /** access_pages() - have the page file open, made if need be. Return: 0 or -errno. */
 int access_pages(struct access *access);
+
+/** access_read_data() - bytes of data pages. Return: 0, or -errno; -EIO where the page file has fewer. */
+int access_read_data(struct access *access, unsigned char *to, size_t length, uint64_t offset);
+
+/** access_read_clean() - clean bytes, from the bases and BACKING; zeros where those have none any more. Return: 0, -errno. */
+int access_read_clean(struct access *access, unsigned char *to, size_t length, uint64_t offset);
 
 /**
  * access_put_part() - write bytes that lie in one page

@@ -4,8 +4,8 @@
  * the database in one change. Then the inodes in memory forget what they had of the layer, and last, once others
  * are served again, the kernel what it has cached.
  *
- * Which others have to go with an object: what is below it; and what BACKING has under a name that comes free,
- * where the layer shows that under another: else it would be in two places.
+ * Which others have to go with an object: what is below it; and what the bases, or BACKING, have under a name that
+ * comes free, where the layer shows that under another: else it would be in two places.
  */
 #include "layer/discard.h"
 
@@ -19,6 +19,7 @@
 #include "layer/keep.h"
 #include "layer/maintain.h"
 #include "layer/serve.h"
+#include "layer/stack.h"
 #include "layer/subject.h"
 #include "util.h"
 
@@ -35,7 +36,7 @@ struct discard {
 	struct forgetting forgetting;
 };
 
-/* BACKING's object comes to light under a name: its record, which shows it elsewhere or as removed, has to go. */
+/* An object comes to light under a name: its record, which shows it elsewhere or as removed, has to go. */
 static int uncover(struct discard *discard, const struct identity_key *key)
 {
 	struct identity_key stored = *key;
@@ -43,7 +44,7 @@ static int uncover(struct discard *discard, const struct identity_key *key)
 	int result;
 
 	stored.dev = keep_device(discard->fs, key->dev);
-	result = db_node_by_origin(discard->fs->layer->db, &stored, &row);
+	result = stack_row_locked(discard->fs->layer->db, &stored, &row);
 	if (result < 0)
 		return result == -ENOENT ? 0 : result;
 	result = ids_add(&discard->work, row.id);
@@ -56,17 +57,17 @@ static int drop_entry(struct discard *discard, uint64_t parent, const char *name
 {
 	CLEANUP(subject_close) struct subject directory = {0};
 	struct fs *fs = discard->fs;
-	struct statx there;
+	struct identity_key key;
+	mode_t type;
 	int result = subject_open(fs, parent, &directory);
 
 	if (result == 0 && directory.inode != NULL) {
 		forget_name(&discard->forgetting, directory.inode, name);
 		forget_inode(&discard->forgetting, directory.inode);
-		if (origin_statx_name(fs, directory.inode, name, &there) == 0) {
-			struct identity_key key = identity_of_statx(&there);
-
+		result = subject_look_below(&directory, name, &key, &type);
+		if (result == 0)
 			result = uncover(discard, &key);
-		}
+		result = result == -ENOENT ? 0 : result;
 	}
 	if (result == 0)
 		result = ids_add(&discard->directories, parent);
@@ -122,6 +123,70 @@ static int drop_whiteouts(struct discard *discard, const struct identity_key *ke
 	return result == -ENOENT ? 0 : result;
 }
 
+/* The id that the layer has for a directory of a base's; -ENOENT: none. */
+static int id_above(struct discard *discard, struct base *base, uint64_t id, uint64_t *ret_id)
+{
+	struct identity_key key = {.dev = layer_dev(), .ino = id};
+	struct node_row row;
+	int result = db_node_load(base->home.db, id, &row);
+
+	if (result < 0)
+		return result;
+	key = row.has_origin ? row.origin : key;
+	db_row_fini(&row);
+	result = stack_row_locked(discard->fs->layer->db, &key, &row);
+	if (result < 0)
+		return result;
+	*ret_id = row.id;
+	db_row_fini(&row);
+	return 0;
+}
+
+/* The names that a base has it under show it again. */
+static int drop_names_below(struct discard *discard, struct base *base, uint64_t id)
+{
+	int result = 0;
+
+	for (uint64_t index = 0; result == 0; index++) {
+		CLEANUP(db_named_fini) struct db_named named = {0};
+		struct db_entry entry;
+		uint64_t parent;
+
+		result = db_entry_of(base->home.db, id, index, &named);
+		if (result < 0)
+			break;
+		result = id_above(discard, base, named.parent, &parent);
+		if (result == 0)
+			result = db_entry_get(discard->fs->layer->db, parent, named.name, &entry);
+		if (result == 0)
+			result = drop_entry(discard, parent, named.name);
+		result = result == -ENOENT ? 0 : result;
+	}
+	return result == -ENOENT ? 0 : result;
+}
+
+/* Likewise of all bases. @ret_known: they know it */
+static int drop_below_all(struct discard *discard, const struct node_row *row, bool *ret_known)
+{
+	const struct layer *layer = discard->fs->layer;
+	struct identity_key key = {.dev = layer_dev(), .ino = row->id};
+	int result = 0;
+
+	key = row->has_origin ? row->origin : key;
+	for (size_t i = 0; i < layer->base_count && result == 0; i++) {
+		struct node_row below;
+
+		result = stack_row_locked(layer->bases[i]->home.db, &key, &below);
+		if (result == 0) {
+			*ret_known = true;
+			result = drop_names_below(discard, layer->bases[i], below.id);
+			db_row_fini(&below);
+		}
+		result = result == -ENOENT ? 0 : result;
+	}
+	return result;
+}
+
 static int hold_live(struct discard *discard, const struct node_row *row, struct inode **ret_inode)
 {
 	struct inode **live;
@@ -138,8 +203,36 @@ static int hold_live(struct discard *discard, const struct node_row *row, struct
 	return 0;
 }
 
-/* The record goes; of what was made and is still known to somebody only the last name has. */
-static int drop_record(struct discard *discard, struct node_row *row)
+/* The root has a record always: it is what the topmost base says. */
+static int reset_root(struct fs *fs, struct node_row *row)
+{
+	struct layer *layer = fs->layer;
+	struct node_row below;
+	int result = db_xattrs_delete(layer->db, LAYER_ROOT);
+
+	row->own = 0;
+	for (size_t i = 0; i < layer->base_count && result == 0; i++) {
+		struct layer_db *db = layer->bases[i]->home.db;
+
+		result = db_node_load(db, LAYER_ROOT, &below);
+		if (result == -ENOENT) {
+			result = 0;
+			continue;
+		}
+		if (result < 0)
+			break;
+		row->own = below.own & OWN_ALL;
+		row->stx = below.stx;
+		db_row_fini(&below);
+		if (row->own & OWN_XATTRS)
+			result = stack_copy_xattrs_of_locked(db, LAYER_ROOT, layer->db, LAYER_ROOT);
+		break;
+	}
+	return result < 0 ? result : db_node_update(layer->db, row, DB_ATTRIBUTES);
+}
+
+/* The record goes; of what was made here and is still known to somebody only the last name has. */
+static int drop_record(struct discard *discard, struct node_row *row, bool below)
 {
 	struct fs *fs = discard->fs;
 	struct inode *inode;
@@ -147,12 +240,9 @@ static int drop_record(struct discard *discard, struct node_row *row)
 
 	if (result < 0)
 		return result;
-	if (row->id == LAYER_ROOT) {
-		row->own = 0;
-		result = db_node_update(fs->layer->db, row, DB_ATTRIBUTES);
-		return result < 0 ? result : db_xattrs_delete(fs->layer->db, row->id);
-	}
-	if (!row->has_origin && inode != NULL) {
+	if (row->id == LAYER_ROOT)
+		return reset_root(fs, row);
+	if (!row->has_origin && inode != NULL && !below) {
 		row->stx.stx_nlink = 0;
 		return db_node_update(fs->layer->db, row, DB_ATTRIBUTES);
 	}
@@ -168,31 +258,55 @@ static int drop_node(struct discard *discard, uint64_t id)
 {
 	struct layer_db *db = discard->fs->layer->db;
 	struct node_row row;
+	bool below = false;
 	int result = db_node_load(db, id, &row);
 
 	if (result < 0)
 		return result == -ENOENT ? 0 : result;
 	result = S_ISDIR(row.stx.stx_mode) ? drop_below(discard, id) : 0;
 	if (result == 0)
+		result = drop_below_all(discard, &row, &below);
+	if (result == 0)
 		result = drop_names(discard, id);
 	if (result == 0 && row.has_origin)
 		result = drop_whiteouts(discard, &row.origin);
 	if (result == 0)
-		result = drop_record(discard, &row);
+		result = drop_record(discard, &row, below);
 	discard->objects += row.own != 0;
 	db_row_fini(&row);
 	return result;
 }
 
-/* What counts as a subdirectory of a directory, by one entry: 1, 0, or -1 where BACKING's does not any more. */
-static int entry_links(struct fs *fs, const struct subject *directory, const struct db_named *named)
+/* What counts as a subdirectory of a directory, by one entry: 1, 0, or -1 where one below does not any more. */
+static int entry_links(const struct subject *directory, const struct db_named *named)
 {
-	struct statx there;
+	struct identity_key key;
+	mode_t type = 0;
 	bool taken = directory->inode != NULL &&
-		     origin_statx_name(fs, directory->inode, named->name, &there) == 0 &&
-		     S_ISDIR(there.stx_mode);
+		     subject_look_below(directory, named->name, &key, &type) == 0 && S_ISDIR(type);
 
 	return (named->entry.node != DB_WHITEOUT && S_ISDIR(named->entry.type)) - taken;
+}
+
+/* The link count that a directory has without the layer; 0 where that is not known. */
+static int64_t links_below(struct fs *fs, const struct subject *subject)
+{
+	const struct node *node = subject->inode == NULL ? NULL : layer_peek(subject->inode);
+	struct statx backing = {.stx_nlink = 2};
+	struct node_row row;
+
+	for (const struct lower *lower = node == NULL ? NULL : node->lower; lower != NULL;
+	     lower = lower->next) {
+		if (!(lower->own & OWN_ATTRIBUTES) || db_node_load(lower->base->home.db, lower->id, &row) < 0)
+			continue;
+		backing.stx_nlink = row.stx.stx_nlink;
+		db_row_fini(&row);
+		return backing.stx_nlink;
+	}
+	if (subject->has_origin &&
+	    (subject->inode == NULL || layer_backing_statx(fs, subject->inode, &backing) < 0))
+		return 0;
+	return backing.stx_nlink;
 }
 
 /* A directory that has its own link count: what it is with the entries that are left. */
@@ -200,7 +314,6 @@ static int recount(struct discard *discard, uint64_t id)
 {
 	CLEANUP(subject_close) struct subject subject = {0};
 	struct fs *fs = discard->fs;
-	struct statx backing = {.stx_nlink = 2};
 	CLEANUP(free_pointer) char *name = strdup("");
 	struct node_row row = {.id = id};
 	int64_t links;
@@ -208,12 +321,9 @@ static int recount(struct discard *discard, uint64_t id)
 
 	if (result < 0 || !(subject.own & OWN_ATTRIBUTES))
 		return result == -ENOENT ? 0 : result;
-	if (subject.has_origin &&
-	    (subject.inode == NULL || layer_backing_statx(fs, subject.inode, &backing) < 0))
+	links = links_below(fs, &subject);
+	if (links < 2)
 		return 0;
-	if (backing.stx_nlink < 2)
-		return 0;
-	links = backing.stx_nlink;
 	while (name != NULL) {
 		struct db_named named;
 
@@ -224,7 +334,7 @@ static int recount(struct discard *discard, uint64_t id)
 		if (name == NULL)
 			db_named_fini(&named);
 		else
-			links += entry_links(fs, &subject, &named);
+			links += entry_links(&subject, &named);
 	}
 	row.own = subject.own;
 	row.stx = subject.stx;
@@ -265,12 +375,14 @@ static void settle(struct discard *discard)
 			continue;
 		layer_place_set(fs, inode, NULL, NULL);
 		/* Whoever has it open goes on with it. */
-		if (!node->has_origin) {
+		if (!node->has_origin && node->lower == NULL) {
 			node->stx.stx_nlink = 0;
 			continue;
 		}
 		discard->freed += pages_data(&node->pages);
 		maintain_reset(fs, inode);
+		if (fs->layer->base_count > 0)
+			stack_restore_locked(fs, inode, node);
 	}
 }
 

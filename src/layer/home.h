@@ -32,6 +32,7 @@
 #define FACT_FIRST "first"	     /* uint64_t: the first of its node ids; as many as HOME_IDS */
 #define FACT_GENERATION "generation" /* uint64_t: 0 as long as nothing has been changed in it */
 #define FACT_STACK "stack"	     /* the layers below, see home_stack_read() */
+#define FACT_COMMIT "commit"	     /* a commit that has begun, see keep_commit.c; empty: none */
 
 /* Node ids that a layer may give out. */
 #define HOME_IDS (UINT64_C(1) << 32)

@@ -330,14 +330,15 @@ int keep_commit(struct fs *fs)
 	return result;
 }
 
-/* Gives back what of the page file is no data, neither now nor in the record. */
-static void tighten(struct fs *fs, struct inode *inode, struct node *node)
+/* Gives back what of the page file is no data, neither now nor in the record, which is on the disk as of a version. */
+static void tighten(struct fs *fs, struct inode *inode, struct node *node, uint64_t version)
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	off_t at = 0, end;
 
 	pthread_rwlock_wrlock(&node->lock);
-	if (node->loose && !node->unsaved && layer_page_file(fs, inode, node, false, &use) == 0) {
+	if (node->loose && !node->unsaved && atomic_load(&node->version) == version &&
+	    layer_page_file(fs, inode, node, false, &use) == 0) {
 		while ((at = lseek(use.fd, at, SEEK_DATA)) >= 0 &&
 		       (end = lseek(use.fd, at, SEEK_HOLE)) > at) {
 			while (at < end) {
@@ -361,6 +362,7 @@ static void tighten(struct fs *fs, struct inode *inode, struct node *node)
 int keep_sync(struct fs *fs, struct inode *inode)
 {
 	struct node *node = layer_peek(inode);
+	uint64_t version = node == NULL ? 0 : atomic_load(&node->version);
 	int result = 0;
 
 	if (!fs->layer->kept)
@@ -370,6 +372,6 @@ int keep_sync(struct fs *fs, struct inode *inode)
 	if (result == 0)
 		result = keep_commit(fs);
 	if (result == 0 && node != NULL && node->loose)
-		tighten(fs, inode, node);
+		tighten(fs, inode, node, version);
 	return result;
 }

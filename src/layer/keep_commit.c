@@ -11,8 +11,6 @@
 #include "layer/layer.h"
 #include "util.h"
 
-#define FACT_COMMIT "commit"
-
 static int put_note(struct fs *fs, const char *note, size_t size)
 {
 	LOCK_SCOPE(&fs->layer->lock);

@@ -157,7 +157,7 @@ int layer_node(struct fs *fs, struct inode *inode, struct node **ret_node)
 		if (result == -ENOENT && inode->key.dev == layer_dev())
 			return -ESTALE;
 		if (result == -ENOENT) {
-			node = node_new(true);
+			node = node_new(fs, true);
 			result = node == NULL ? -ENOMEM : 0;
 		}
 		db_row_fini(&row);
@@ -189,7 +189,7 @@ void layer_forget(struct fs *fs, struct inode *inode)
 			atomic_fetch_sub(&fs->layer->origins, node->has_origin);
 		}
 	}
-	if (fs->layer != NULL && atomic_load(&node->version) != 0)
+	if (fs->layer != NULL && (uint32_t)atomic_load(&node->version) != 0)
 		atomic_fetch_add(&fs->layer->forgotten, 1);
 	/* As everything ends the inodes go in no order: the parent may be gone, and nobody counts any more. */
 	if (fs->layer != NULL && node->parent != NULL)
@@ -209,35 +209,60 @@ static void fill_row(const struct node *node, struct node_row *ret_row)
 	};
 }
 
+/*
+ * The pages as they were taken, with attributes as they are by now. Two may save at a time: what was taken earlier must
+ * not be put over what was taken later.
+ */
+static int put_record_locked(struct fs *fs, struct node *node, struct node_row *row, uint64_t version)
+{
+	uint64_t size = row->stx.stx_size;
+	bool older;
+	int result;
+
+	pthread_rwlock_rdlock(&node->lock);
+	older = (int32_t)((uint32_t)version - node->saved) < 0;
+	row->own = atomic_load(&node->own);
+	row->stx = node_stat_statx(&node->stx);
+	row->stx.stx_size = size;
+	pthread_rwlock_unlock(&node->lock);
+	if (older)
+		return 0;
+	result = db_node_update(fs->layer->db, row, DB_PAGES);
+	if (result < 0)
+		return result;
+	pthread_rwlock_wrlock(&node->lock);
+	node->saved = (uint32_t)version;
+	node->unsaved = atomic_load(&node->version) != version;
+	pthread_rwlock_unlock(&node->lock);
+	return 0;
+}
+
 int layer_save(struct fs *fs, struct inode *inode, struct node *node)
 {
 	struct node_row row;
+	uint64_t version;
 	int result;
 
+	/* Packing puts the sets in order. */
 	pthread_rwlock_wrlock(&node->lock);
 	if (!node->unsaved) {
 		pthread_rwlock_unlock(&node->lock);
 		return 0;
 	}
+	version = atomic_load(&node->version);
 	fill_row(node, &row);
 	row.data = pages_pack(node->pages.data, &row.data_size);
 	row.zero = pages_pack(node->pages.zero, &row.zero_size);
 	row.page_count = pages_data(&node->pages);
-	node->unsaved = false;
 	pthread_rwlock_unlock(&node->lock);
 	/* What is written from here on is in no page set of this record. */
 	result = keep_sync_pages(fs, inode, node);
 	if (result == 0) {
 		LOCK_SCOPE(&fs->layer->lock);
-		result = db_node_update(fs->layer->db, &row, DB_PAGES);
+		result = put_record_locked(fs, node, &row, version);
 	}
 	free(row.data);
 	free(row.zero);
-	if (result < 0) {
-		pthread_rwlock_wrlock(&node->lock);
-		node->unsaved = true;
-		pthread_rwlock_unlock(&node->lock);
-	}
 	return result;
 }
 

@@ -59,6 +59,8 @@ enum node_own {
 	OWN_CONTENT = 4, /* of a regular file: its size and pages; mtime with it */
 	OWN_XATTRS = 8,
 	OWN_ALL = 15,
+	/* Not of the node but of its record: what the bases say of the object, a commit has put into BACKING. */
+	OWN_ALONE = 16,
 };
 
 /* What of struct statx a node keeps: every inode that the kernel knows has a node, and statx's own has twice this. */
@@ -77,20 +79,25 @@ struct statx node_stat_statx(const struct node_stat *stat);
 
 struct node {
 	/* Of these, committing and discarding take away while nobody is served; see serve.h. */
-	_Atomic uint64_t id;	  /* 0: the layer has no record of it; written under layer->lock */
-	_Atomic uint32_t own;	  /* enum node_own; bits are only ever added, under layer->lock */
-	bool has_origin;	  /* it stands for an object of BACKING; constant while being served */
-	_Atomic uint64_t version; /* grows with each change of content and attributes; written under lock */
-	char *target;		  /* of a symbolic link made on the mount; constant */
-	struct lower *lower;	  /* what the bases have of it, topmost first; constant while being served */
+	_Atomic uint64_t id;  /* 0: the layer has no record of it; written under layer->lock */
+	_Atomic uint32_t own; /* enum node_own; bits are only ever added, under layer->lock */
+	bool has_origin;      /* it stands for an object of BACKING; constant while being served */
+	/*
+	 * Grows with each change of content and attributes; written under lock. What was changed, forgotten and made
+	 * anew begins above all that it ever was.
+	 */
+	_Atomic uint64_t version;
+	char *target;	     /* of a symbolic link made on the mount; constant */
+	struct lower *lower; /* what the bases have of it, topmost first; constant while being served */
 	pthread_rwlock_t lock;
 	struct node_stat stx;	    /* protected by lock; as far as it is own, else what BACKING last was */
 	struct pages pages;	    /* protected by lock; of a file with OWN_CONTENT */
 	struct origin_state before; /* protected by lock; as in struct node_row */
-	bool capability;   /* protected by lock; it may have security.capability, which a write takes away */
-	bool unsaved;	   /* protected by lock; content differs from the record's */
-	bool loose;	   /* protected by lock; its page file may have pages that are no data */
+	bool capability; /* protected by lock; it may have security.capability, which a write takes away */
+	bool unsaved; /* protected by lock; content differs from the record's, until the record is written */
+	bool loose;   /* protected by lock; its page file may have pages that are no data */
 	_Atomic bool told; /* that BACKING's object changed under the layer's copies */
+	uint32_t saved;	   /* protected by lock; lower half of the version that the record has content of */
 	struct inode *parent; /* protected by layer->place_lock; where it was last found; holds a reference */
 	char *name;	      /* protected by layer->place_lock; there */
 	struct fd_slot slot;  /* the page file's */
@@ -132,7 +139,8 @@ struct layer {
 	pthread_mutex_t maintain_lock; /* held while the layer is committed or discarded from */
 	struct layer_progress progress;
 	char stage[40]; /* set once, protected by lock then; see commit_is_stage(); "": none yet */
-	_Atomic uint64_t forgotten;	/* nodes that went from memory after they were changed */
+	_Atomic uint64_t
+		forgotten; /* nodes that went from memory after they were changed: where versions begin */
 	pthread_mutex_t commit_lock;	/* taken before lock; held until what is committed is on the disk */
 	_Atomic bool failed;		/* the database has lost changes: nothing more is committed */
 	struct layer_removal *removals; /* protected by lock; page files that go once the record says so */

@@ -10,7 +10,7 @@
 #include "layer/stack.h"
 #include "util.h"
 
-struct node *node_new(bool has_origin)
+struct node *node_new(struct fs *fs, bool has_origin)
 {
 	struct node *node = calloc(1, sizeof(*node));
 	pthread_rwlockattr_t fair;
@@ -18,6 +18,7 @@ struct node *node_new(bool has_origin)
 	if (node == NULL)
 		return NULL;
 	node->has_origin = has_origin;
+	atomic_init(&node->version, atomic_load(&fs->layer->forgotten) << 32);
 	pthread_rwlockattr_init(&fair);
 	pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&node->lock, &fair);
@@ -25,17 +26,23 @@ struct node *node_new(bool has_origin)
 	return node;
 }
 
-void node_free(struct fs *fs, struct node *node)
+void stack_part(struct fs *fs, struct node *node)
 {
-	if (node == NULL)
-		return;
-	fd_slot_close(&fs->fds, &node->slot);
 	for (struct lower *lower = node->lower, *next; lower != NULL; lower = next) {
 		next = lower->next;
 		fd_slot_close(&fs->fds, &lower->slot);
 		pages_fini(&lower->pages);
 		free(lower);
 	}
+	node->lower = NULL;
+}
+
+void node_free(struct fs *fs, struct node *node)
+{
+	if (node == NULL)
+		return;
+	fd_slot_close(&fs->fds, &node->slot);
+	stack_part(fs, node);
 	pages_fini(&node->pages);
 	pthread_rwlock_destroy(&node->lock);
 	free(node->target);
@@ -54,21 +61,21 @@ static int unpack_pages(const struct node_row *row, struct pages *ret_pages)
 	return result < 0 ? -EIO : 0;
 }
 
-static int find_row(struct layer_db *db, const struct identity_key *key, struct node_row *ret_row)
+int stack_row_locked(struct layer_db *db, const struct identity_key *key, struct node_row *ret_row)
 {
 	return key->dev == layer_dev() ? db_node_load(db, key->ino, ret_row)
 				       : db_node_by_origin(db, key, ret_row);
 }
 
 /* A node as the topmost record has it. Takes the row's target over. */
-static int node_of_row(struct node_row *row, bool written, struct node **ret_node)
+static int node_of_row(struct fs *fs, struct node_row *row, bool written, struct node **ret_node)
 {
-	struct node *node = node_new(row->has_origin);
+	struct node *node = node_new(fs, row->has_origin);
 	int result = 0;
 
 	if (node == NULL)
 		return -ENOMEM;
-	atomic_init(&node->own, row->own);
+	atomic_init(&node->own, written ? row->own : row->own & OWN_ALL);
 	node->stx = node_stat_of(&row->stx);
 	node->before = row->before;
 	node->capability = row->own & OWN_CONTENT;
@@ -88,7 +95,7 @@ static int node_of_row(struct node_row *row, bool written, struct node **ret_nod
 /* What the layers above say nothing of. */
 static void complete_attributes(struct node *node, const struct node_row *row)
 {
-	uint32_t own = atomic_load(&node->own), more = row->own & ~own;
+	uint32_t own = atomic_load(&node->own), more = row->own & OWN_ALL & ~own;
 	struct node_stat before = node->stx;
 
 	if (more & OWN_ATTRIBUTES) {
@@ -104,7 +111,7 @@ static void complete_attributes(struct node *node, const struct node_row *row)
 		node->before = row->before;
 		node->capability = true;
 	}
-	atomic_store(&node->own, own | row->own);
+	atomic_store(&node->own, own | more);
 }
 
 static int add_lower(struct node *node, struct base *base, const struct node_row *row, size_t *reach,
@@ -119,7 +126,7 @@ static int add_lower(struct node *node, struct base *base, const struct node_row
 	*link = &lower->next;
 	lower->base = base;
 	lower->id = row->id;
-	lower->own = row->own;
+	lower->own = row->own & OWN_ALL;
 	if ((row->own & OWN_CONTENT) && base->place < *reach) {
 		lower->content = true;
 		*reach = MIN(*reach, base->place + base->reach + 1);
@@ -138,23 +145,26 @@ int stack_node_locked(struct fs *fs, const struct identity_key *key, struct node
 	struct lower *lowers = NULL, **link = &lowers;
 	struct node *node = NULL;
 	size_t reach = layer->base_count;
+	bool alone;
 	int result;
 
 	if (key->dev != layer_dev() && atomic_load(&layer->origins) == 0 && layer->base_count == 0)
 		return -ENOENT;
 	known.dev = keep_device(fs, key->dev);
-	result = find_row(layer->db, &known, ret_row);
+	result = stack_row_locked(layer->db, &known, ret_row);
 	if (result == 0)
-		result = node_of_row(ret_row, true, &node);
-	for (size_t i = 0; i < layer->base_count && (result == 0 || result == -ENOENT); i++) {
+		result = node_of_row(fs, ret_row, true, &node);
+	alone = result == 0 && (ret_row->own & OWN_ALONE);
+	for (size_t i = 0; i < layer->base_count && !alone && (result == 0 || result == -ENOENT); i++) {
 		struct node_row row = {0};
-		int found = find_row(layer->bases[i]->home.db, &known, &row);
+		int found = stack_row_locked(layer->bases[i]->home.db, &known, &row);
 
 		if (found == -ENOENT)
 			continue;
 		result = found;
+		alone = result == 0 && (row.own & OWN_ALONE);
 		if (result == 0 && node == NULL)
-			result = node_of_row(&row, false, &node);
+			result = node_of_row(fs, &row, false, &node);
 		if (result == 0)
 			result = add_lower(node, layer->bases[i], &row, &reach, &link);
 		if (result == 0 && ret_row->id == 0)
@@ -171,6 +181,31 @@ int stack_node_locked(struct fs *fs, const struct identity_key *key, struct node
 	node_free(fs, node);
 	db_row_fini(ret_row);
 	return result;
+}
+
+int stack_restore_locked(struct fs *fs, struct inode *inode, struct node *node)
+{
+	struct node_row row = {0};
+	struct node *fresh = NULL;
+	int result = stack_node_locked(fs, &inode->key, &row, &fresh);
+
+	db_row_fini(&row);
+	if (result < 0 || fresh == NULL)
+		return result == -ENOENT ? 0 : result;
+	stack_part(fs, node);
+	pthread_rwlock_wrlock(&node->lock);
+	node->lower = fresh->lower;
+	fresh->lower = NULL;
+	pages_fini(&node->pages);
+	node->pages = fresh->pages;
+	fresh->pages = (struct pages){0};
+	node->stx = fresh->stx;
+	node->before = fresh->before;
+	node->capability = fresh->capability;
+	atomic_store(&node->own, atomic_load(&fresh->own));
+	pthread_rwlock_unlock(&node->lock);
+	node_free(fs, fresh);
+	return 0;
 }
 
 int stack_below_locked(const struct node *directory, const char *name, struct db_entry *ret_entry)
@@ -218,6 +253,13 @@ static int copy_xattr(void *context, const char *name)
 	return size < 0 ? (int)size : db_xattr_put(copy->to, copy->to_id, name, value, (size_t)size);
 }
 
+int stack_copy_xattrs_of_locked(struct layer_db *from, uint64_t from_id, struct layer_db *to, uint64_t to_id)
+{
+	struct xattr_copy copy = {from, to, from_id, to_id};
+
+	return db_xattrs(from, from_id, copy_xattr, &copy);
+}
+
 int stack_copy_xattrs_locked(struct fs *fs, const struct node *node, uint64_t id)
 {
 	struct xattr_copy copy = {.to = fs->layer->db, .to_id = id};
@@ -225,7 +267,9 @@ int stack_copy_xattrs_locked(struct fs *fs, const struct node *node, uint64_t id
 	if (node->lower == NULL || !(atomic_load(&node->own) & OWN_XATTRS))
 		return 0;
 	stack_xattrs_locked(fs, node, &copy.from, &copy.from_id);
-	return copy.from == copy.to ? 0 : db_xattrs(copy.from, copy.from_id, copy_xattr, &copy);
+	return copy.from == copy.to
+		       ? 0
+		       : stack_copy_xattrs_of_locked(copy.from, copy.from_id, copy.to, copy.to_id);
 }
 
 struct lower *lower_content(struct lower *lower)
@@ -233,6 +277,19 @@ struct lower *lower_content(struct lower *lower)
 	while (lower != NULL && !lower->content)
 		lower = lower->next;
 	return lower;
+}
+
+uint64_t lower_run(struct lower *lower, uint64_t offset, uint64_t end, enum page_kind *ret_kind,
+		   struct lower **ret_lower)
+{
+	*ret_kind = PAGES_CLEAN;
+	*ret_lower = NULL;
+	for (lower = lower_content(lower); lower != NULL && *ret_kind == PAGES_CLEAN;
+	     lower = lower_content(lower->next)) {
+		end = pages_run(&lower->pages, offset, end, ret_kind);
+		*ret_lower = lower;
+	}
+	return end;
 }
 
 int lower_page_file(struct fs *fs, struct inode *inode, struct lower *lower, struct fd_use *ret_use)

@@ -205,6 +205,6 @@ void maintain_reset(struct fs *fs, struct inode *inode)
 	fd_slot_close(&fs->fds, &node->slot);
 	if (inode != fs->root && id != 0) {
 		atomic_store(&node->id, 0);
-		atomic_fetch_sub(&fs->layer->origins, 1);
+		atomic_fetch_sub(&fs->layer->origins, node->has_origin);
 	}
 }

@@ -163,7 +163,7 @@ int layer_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
 		origin_watch(fs, inode, node, result, ret_stx);
 	}
 	own = atomic_load_explicit(&node->own, memory_order_acquire);
-	if (own == 0 && result == 0)
+	if ((own & OWN_ALL) == 0 && result == 0)
 		return 0;
 	pthread_rwlock_rdlock(&node->lock);
 	own = atomic_load_explicit(&node->own, memory_order_acquire);

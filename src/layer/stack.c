@@ -32,9 +32,11 @@ int stack_check_backing(struct fs *fs, struct home *home, bool write, char **ret
 			       ? result
 			       : db_fact_put(home->db, FACT_PATH, fs->backing_path, strlen(fs->backing_path));
 	}
-	return home_refuse(ret_error, -EXDEV, "layer '%s' belongs to another directory, which was '%s'",
-			   home->path,
-			   db_fact_get(home->db, FACT_PATH, &where) < 0 ? "?" : (const char *)where);
+	return home_refuse(
+		ret_error, -EXDEV,
+		"layer '%s' belongs to another directory, which was '%s'; if this one has taken its "
+		"place, 'memmapfsctl layer adopt' gives the layer to it",
+		home->path, db_fact_get(home->db, FACT_PATH, &where) < 0 ? "?" : (const char *)where);
 }
 
 static const struct home *home_of(const struct layer *layer, size_t place)

@@ -88,11 +88,24 @@ int stack_check_backing(struct fs *fs, struct home *home, bool write, char **ret
 int stack_node_locked(struct fs *fs, const struct identity_key *key, struct node_row *ret_row,
 		      struct node **ret_node);
 
+/** stack_row_locked() - the record that one layer has of an object. Return: as db_node_load(). */
+int stack_row_locked(struct layer_db *db, const struct identity_key *key, struct node_row *ret_row);
+
+/**
+ * stack_restore_locked() - a node is what the layers say by now, after the one that is written has lost its record
+ *
+ * Serving is stopped. Return: 0, or as stack_node_locked(), and then the node is as it was.
+ */
+int stack_restore_locked(struct fs *fs, struct inode *inode, struct node *node);
+
 /** node_new() - a node without any record, or NULL without memory */
-struct node *node_new(bool has_origin);
+struct node *node_new(struct fs *fs, bool has_origin);
 
 /** node_free() - free a node and close its descriptors */
 void node_free(struct fs *fs, struct node *node);
+
+/** stack_part() - no base has anything of the node any more. Serving is stopped, or nobody knows the node. */
+void stack_part(struct fs *fs, struct node *node);
 
 /**
  * stack_entry_locked() - what the layers have under a name of a directory
@@ -111,8 +124,18 @@ void stack_xattrs_locked(struct fs *fs, const struct node *node, struct layer_db
 /** stack_copy_xattrs_locked() - what a base has of them into the record that has just been made. Return: 0, -errno. */
 int stack_copy_xattrs_locked(struct fs *fs, const struct node *node, uint64_t id);
 
+/** stack_copy_xattrs_of_locked() - what one layer has of them into another's record. Return: 0, -errno. */
+int stack_copy_xattrs_of_locked(struct layer_db *from, uint64_t from_id, struct layer_db *to, uint64_t to_id);
+
 /** lower_content() - the next base from this one down whose pages count, or NULL */
 struct lower *lower_content(struct lower *lower);
+
+/**
+ * lower_run() - as pages_run(), of bytes that are clean in the layer above
+ * @ret_lower: whose the run is, unless it is clean in all of them and BACKING's
+ */
+uint64_t lower_run(struct lower *lower, uint64_t offset, uint64_t end, enum page_kind *ret_kind,
+		   struct lower **ret_lower);
 
 /** lower_page_file() - a descriptor of its page file. Return: 0 or -errno. */
 int lower_page_file(struct fs *fs, struct inode *inode, struct lower *lower, struct fd_use *ret_use);

@@ -8,6 +8,7 @@
 
 #include "fs.h"
 #include "layer/keep.h"
+#include "layer/stack.h"
 #include "util.h"
 
 static int snapshot(struct subject *subject, const struct node_row *row)
@@ -16,7 +17,7 @@ static int snapshot(struct subject *subject, const struct node_row *row)
 	int result;
 
 	if (node == NULL) {
-		subject->own = row->own;
+		subject->own = row->own & OWN_ALL;
 		subject->stx = row->stx;
 		subject->before = row->before;
 		subject->pages.clean = row->clean;
@@ -24,7 +25,7 @@ static int snapshot(struct subject *subject, const struct node_row *row)
 		return result < 0 ? result : pages_unpack(row->zero, row->zero_size, &subject->pages.zero);
 	}
 	pthread_rwlock_rdlock(&node->lock);
-	subject->own = atomic_load(&node->own);
+	subject->own = atomic_load(&node->own) & OWN_ALL;
 	subject->stx = node_stat_statx(&node->stx);
 	subject->before = node->before;
 	result = pages_copy(&node->pages, &subject->pages);
@@ -76,6 +77,35 @@ void subject_close(struct subject *subject)
 	else
 		inode_forget(subject->fs, subject->inode->nodeid, 1);
 	subject->inode = NULL;
+}
+
+int subject_look_below(const struct subject *directory, const char *name, struct identity_key *ret_key,
+		       mode_t *ret_type)
+{
+	struct fs *fs = directory->fs;
+	struct node *node;
+	struct db_entry entry;
+	struct statx there;
+	int result = layer_node(fs, directory->inode, &node);
+
+	if (result == 0)
+		result = stack_below_locked(node, name, &entry);
+	if (result == 0 && entry.node == DB_WHITEOUT)
+		return -ENOENT;
+	if (result == 0) {
+		*ret_key = (struct identity_key){.dev = layer_dev(), .ino = entry.node};
+		if (entry.has_origin) {
+			*ret_key = entry.origin;
+			ret_key->dev = keep_device(fs, entry.origin.dev);
+		}
+		*ret_type = entry.type;
+		return 0;
+	}
+	if (result != -ENOENT || origin_statx_name(fs, directory->inode, name, &there) < 0)
+		return result;
+	*ret_key = identity_of_statx(&there);
+	*ret_type = there.stx_mode & S_IFMT;
+	return 0;
 }
 
 /* Does BACKING have another object where the node's own was? */

@@ -29,6 +29,16 @@ int subject_open(struct fs *fs, uint64_t id, struct subject *ret_subject);
 /** subject_change() - what has become of its origin in BACKING. Locks: layer->lock. */
 enum origin_change subject_change(const struct subject *subject);
 
+/**
+ * subject_look_below() - what a directory, whose inode is there, shows under a name without the layer that is written
+ * @ret_type: S_IFMT bits
+ *
+ * Locks:  layer->lock.
+ * Return: 0, or -ENOENT for nothing that can be seen.
+ */
+int subject_look_below(const struct subject *directory, const char *name, struct identity_key *ret_key,
+		       mode_t *ret_type);
+
 /** subject_close() - accepts a zeroed one; also as CLEANUP() */
 void subject_close(struct subject *subject);
 

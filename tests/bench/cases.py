@@ -43,9 +43,16 @@ def case(name, title, unit, **words):
     return register
 
 
+def named(name):
+    """The case of that name."""
+    return next(case for case in CASES if case.name == name)
+
+
 @dataclasses.dataclass
 class Sizes:
     """How much work a case is."""
+    huge: int  # bytes of a file that nobody wants to copy
+    committed: int  # bytes that a layer gives to BACKING
     large: int  # bytes of the large file
     writable: int  # bytes of a file that is written
     map_writable: int
@@ -65,12 +72,12 @@ class Sizes:
     pg_scale: int
 
 
-FULL = Sizes(large=512 << 20, writable=256 << 20, map_writable=64 << 20, random=32768, cached=131072,
-             fsynced=5000, dsync=1000, appends=20000, files=10000, created=3000, pings=20000, tree=3000,
-             units=80, sqlite_delete=200, sqlite_wal=1000, pgbench=500, pg_scale=5)
-QUICK = Sizes(large=64 << 20, writable=32 << 20, map_writable=16 << 20, random=4096, cached=16384,
-              fsynced=1000, dsync=200, appends=4000, files=2000, created=500, pings=3000, tree=200,
-              units=8, sqlite_delete=30, sqlite_wal=100, pgbench=50, pg_scale=1)
+FULL = Sizes(huge=8 << 30, committed=1 << 30, large=512 << 20, writable=256 << 20, map_writable=64 << 20,
+             random=32768, cached=131072, fsynced=5000, dsync=1000, appends=20000, files=10000, created=3000,
+             pings=20000, tree=3000, units=80, sqlite_delete=200, sqlite_wal=1000, pgbench=500, pg_scale=5)
+QUICK = Sizes(huge=1 << 30, committed=128 << 20, large=64 << 20, writable=32 << 20, map_writable=16 << 20,
+              random=4096, cached=16384, fsynced=1000, dsync=200, appends=4000, files=2000, created=500,
+              pings=3000, tree=200, units=8, sqlite_delete=30, sqlite_wal=100, pgbench=50, pg_scale=1)
 
 
 class Run:

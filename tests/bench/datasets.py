@@ -19,6 +19,24 @@ def large(run):
     run.drive("write", run.native("data", "large"), size=run.sizes.large, block=1 << 20, sequential=1, create=1)
 
 
+def huge(run):
+    """One that takes long to copy."""
+    run.drive("write", run.native("data", "huge"), size=run.sizes.huge, block=1 << 20, sequential=1, create=1)
+
+
+def committed(run):
+    """One that is written anew, and one with what it then has, which cp(1) takes."""
+    for seed, name in enumerate(("committed", "source")):
+        run.drive("write", run.native("data", name), size=run.sizes.committed, block=1 << 20, sequential=1, create=1,
+                  seed=seed)
+
+
+def scattered(run):
+    """One of which half is as much as the committed one."""
+    run.drive("write", run.native("data", "scattered"), size=2 * run.sizes.committed, block=1 << 20, sequential=1,
+              create=1)
+
+
 def files(run):
     """Many small files, a hundred a directory."""
     run.drive("make-tree", run.native("data", "files"), count=run.sizes.files, block=SMALL)
@@ -166,5 +184,6 @@ def postgres(run):
         stop_postgres(run, data)
 
 
-DATASETS = {"large": large, "files": files, "git": git, "archive": archive, "source": source,
+DATASETS = {"large": large, "huge": huge, "committed": committed, "scattered": scattered,
+            "files": files, "git": git, "archive": archive, "source": source,
             "postgres": postgres}

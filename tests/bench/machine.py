@@ -112,7 +112,9 @@ class Area:
         # fuse-overlayfs wants an empty lower directory and a place to work in, beside its upper one
         self.lower = os.path.join(self.root, "lower")
         self.scratch = os.path.join(self.root, "scratch")
-        for path in (self.data, self.run, self.lower, self.scratch):
+        # where changes go that are kept apart from BACKING
+        self.upper = os.path.join(self.root, "upper")
+        for path in (self.data, self.run, self.lower, self.scratch, self.upper):
             os.makedirs(path)
         os.chmod(self.root, 0o755)
         device = os.stat(self.root).st_dev
@@ -172,6 +174,12 @@ class Area:
         """An empty directory for what one measurement writes."""
         shutil.rmtree(self.run, ignore_errors=True)
         os.makedirs(self.run)
+
+    def clear_upper(self):
+        """Nothing is changed in a view of BACKING."""
+        for path in (self.upper, self.scratch):
+            shutil.rmtree(path, ignore_errors=True)
+            os.makedirs(path)
 
     def close(self):
         """Take it down; what was made is removed."""

@@ -33,7 +33,7 @@ class Bench:
     def measure(self, case, peer, number):
         """One sample: a dict of what was counted, or of 'failed' and why."""
         run = self.make_run(seed=number + 1)
-        run.state["kind"] = peer.kind
+        run.state.update(kind=peer.kind, peer=peer.name)
         try:
             self.data(case)
             self.area.clear_run()
@@ -98,7 +98,7 @@ def rounds(bench, case, peers, count, tell):
     samples = {peer.name: [] for peer in peers if peer.takes_part(case)}
     for number in range(count):
         for peer in peers:
-            if peer.name not in samples:
+            if peer.name not in samples or 0 < peer.runs <= number:
                 continue
             earlier = samples[peer.name]
             if len(earlier) >= 2 and all("failed" in sample for sample in earlier):

@@ -70,11 +70,13 @@ class Mount:
         if self.peer.kind == "native":
             return self
         os.makedirs(self.mnt, exist_ok=True)
-        if self.peer.kind == "bind":
-            subprocess.run(["mount", "--bind", self.area.backing, self.mnt], check=True)
-            return self
         words = self.peer.words(backing=self.area.backing, mnt=self.mnt, lower=self.area.lower,
-                                scratch=self.area.scratch)
+                                upper=self.area.upper, scratch=self.area.scratch)
+        if self.peer.kind == "kernel":
+            done = subprocess.run(words, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise MountFailed("does not mount: " + done.stderr.strip())
+            return self
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             preexec_fn=self._prepare, cwd="/")

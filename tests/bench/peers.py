@@ -15,17 +15,18 @@ EXAMPLES = "/usr/share/doc/libfuse3-dev/examples"
 
 @dataclasses.dataclass
 class Peer:
-    """One file system; its command has {backing}, {mnt}, {lower} and {scratch} for paths."""
+    """One file system; its command has {backing}, {mnt}, {lower}, {upper} and {scratch} for paths."""
     name: str
-    kind: str  # native, bind, fuse, or bare: the least daemon there can be
+    kind: str  # native, kernel: no daemon, fuse, or bare: the least daemon there can be
     command: list = dataclasses.field(default_factory=list)
     version: str = ""
     ours: bool = False
     writeback: bool = False  # the kernel collects its writes: other promises, so compared among themselves
+    runs: int = 0  # samples at most, where each takes very long; 0: no limit of its own
 
     def words(self, **paths):
         """The command for these paths."""
-        return [re.sub(r"\{(backing|mnt|lower|scratch)\}", lambda found: paths[found[1]], word)
+        return [re.sub(r"\{(backing|mnt|lower|upper|scratch)\}", lambda found: paths[found[1]], word)
                 for word in self.command]
 
     def takes_part(self, case):
@@ -70,7 +71,7 @@ def standard_peers(work, timeout, bare):
     lowlevel = "source={backing},cache=always,timeout=%g,xattr,%s" % (timeout, common)
     found = [
         Peer("native", "native", version=kernel),
-        Peer("bind mount", "bind", version=kernel),
+        Peer("bind mount", "kernel", ["mount", "--bind", "{backing}", "{mnt}"], version=kernel),
         Peer("bindfs", "fuse", ["bindfs", "-f", "--xattr-rw", "-o", times + ",auto_cache", "{backing}", "{mnt}"],
              first_line("bindfs", "--version")),
     ]
@@ -93,6 +94,15 @@ def standard_peers(work, timeout, bare):
                 if peer.command and shutil.which(peer.command[0]) is None]
     found = [peer for peer in found if not peer.command or shutil.which(peer.command[0])]
     return found + [Peer("bare", "bare", [bare, "-f", "{mnt}"])], left_out
+
+
+def overlays(runs):
+    """Those that copy a whole file before its first write, over BACKING, with at most so many samples."""
+    where = "lowerdir={backing},upperdir={upper},workdir={scratch}"
+    found = [Peer("overlayfs", "kernel", ["mount", "-t", "overlay", "overlay", "-o", where, "{mnt}"], runs=runs),
+             Peer("fuse-overlayfs", "fuse", ["fuse-overlayfs", "-f", "-o", "allow_other," + where, "{mnt}"],
+                  runs=runs)]
+    return [peer for peer in found if shutil.which(peer.command[0])]
 
 
 def peer_from_words(text):

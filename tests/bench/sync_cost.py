@@ -1,76 +1,26 @@
 # SPDX-License-Identifier: MIT
 """What each sync= mode costs, as ratios taken in one run, each with its goal. Called by scripts/sync-cost."""
-import argparse
 import fnmatch
 import json
 import mmap
 import multiprocessing
 import os
 import random
-import shutil
 import statistics
 import struct
 import sys
-import tempfile
 import time
 
 import cases_data  # noqa: F401  it registers its cases
 import cases_files  # noqa: F401
-import machine
-from cases import CASES, FULL, QUICK, Case, CaseFailed, Run
-from measure import Bench, rounds
-from mounts import Mount, MountFailed
+from cases import Case, CaseFailed, named
+from measure import rounds
+from parts import Parts, timed
 from peers import Peer
 
-PARTS = {}
+PARTS = Parts("sync-cost", __doc__, lambda words: 1024 if words.quick else 2048)
 FILES = {"tick": 100000, "many": 10000}
 BLOCK = 4096
-
-
-def part(function):
-    """Decorator: a part is a function(Cost) that adds rows."""
-    PARTS[function.__name__] = function
-    return function
-
-
-class Cost:
-    """What the parts share, and the rows."""
-
-    def __init__(self, words, work, area):
-        self.words, self.area, self.work = words, area, work
-        self.sizes = QUICK if words.quick else FULL
-        self.missed = 0
-        tools = {"driver": os.path.join(words.tools, "bench_driver"), "work": work}
-        self.bench = Bench(area, lambda seed=1: Run(tools, area, self.sizes, seed, 300),
-                           os.path.join(work, "mnt"), 0)
-
-    def ours(self, options, name=None):
-        """memmapfs-fuse with these options."""
-        return Peer(name or options, "fuse", [self.words.bin, "-f", "{backing}", "{mnt}", "-o",
-                                              "allow_other,log_level=warning," + options], ours=True)
-
-    def mounted(self, peer):
-        """It, mounted over an empty directory of BACKING's."""
-        return Mount(peer, self.area, os.path.join(self.work, "mnt"))
-
-    def medians(self, case, peers, what=lambda sample: sample["seconds"]):
-        """By name, what the median run of a case took."""
-        samples = rounds(self.bench, case, peers, self.words.runs, self.words.verbose)
-        failed = [sample["failed"] for mine in samples.values() for sample in mine if "failed" in sample]
-        if failed:
-            raise CaseFailed("%s: %s" % (case.name, failed[0]))
-        return {name: statistics.median(map(what, mine)) for name, mine in samples.items()}
-
-    def row(self, what, wanted, measured, met, how=""):
-        """One judgement, said at once."""
-        self.missed += not met
-        print("| %s | %s | %s | %s |" % (what, wanted, measured, how or "-") + ("" if met else " **missed**"),
-              flush=True)
-
-
-def named(name):
-    """A case of scripts/bench."""
-    return next(case for case in CASES if case.name == name)
 
 
 def figures_of(top):
@@ -104,7 +54,7 @@ def periodic_beside_never(cost, cases, periodically):
                  ratio >= 0.95, "each beside itself: %.2f, %.2f" % tuple(noise))
 
 
-@part
+@PARTS.part
 def periodic(cost):
     """Noting what is dirty must not cost the writers much: the benchmark's workloads."""
     names = ("randwrite", "seqwrite-new", "seqwrite-existing", "append", "mmap-write", "create-unlink")
@@ -112,7 +62,7 @@ def periodic(cost):
     periodic_beside_never(cost, map(named, chosen), "sync=periodic")
 
 
-@part
+@PARTS.part
 def ticking(cost):
     """Nor must syncing it beside them: a workload that ticks fall into."""
     sizes = cost.sizes
@@ -122,7 +72,7 @@ def ticking(cost):
     periodic_beside_never(cost, [case], "sync=periodic,sync_interval=1s")
 
 
-@part
+@PARTS.part
 def immediate(cost):
     """A write that is on disk: what it costs natively, and the way to the daemon and back."""
     def write(run):
@@ -145,13 +95,6 @@ def immediate(cost):
              ratio <= 1.1, "%.0f µs; %.0f + %.0f" % (took["sync=immediate"], took["native"], took["bare"]))
 
 
-def timed(call, *words):
-    """What a call takes; µs."""
-    start = time.perf_counter()
-    call(*words)
-    return (time.perf_counter() - start) * 1e6
-
-
 def write_new(directory, number):
     """A file of 64 KiB, open; and another descriptor of it."""
     fd = os.open(os.path.join(directory, "close.%d" % number), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -159,7 +102,7 @@ def write_new(directory, number):
     return fd, os.dup(fd)
 
 
-@part
+@PARTS.part
 def lazy(cost):
     """A close of what is written costs an fsync more than a close of what is clean. File by file, one natively and
     one on the mount: two fsyncs are comparable when they are neighbours."""
@@ -181,7 +124,7 @@ def lazy(cost):
              "%.0f µs − %.0f µs; %.0f µs" % (closed, idle, native))
 
 
-@part
+@PARTS.part
 def disk(cost):
     """Bytes that reach the disk, for 4 KiB random writes with an fsync each hundred."""
     peers = [Peer("native", "native")] + [cost.ours("sync=" + mode) for mode in ("periodic", "lazy", "never")]
@@ -205,7 +148,7 @@ def make_files(directory, count):
     return names
 
 
-@part
+@PARTS.part
 def tick(cost):
     """A tick must not walk what is cached and clean."""
     count = 5000 if cost.words.quick else FILES["tick"]
@@ -286,7 +229,7 @@ def dirty_many(cost, names, mode, interval):
             reader.join()
 
 
-@part
+@PARTS.part
 def many(cost):
     """Many files dirtied within one interval: on disk within the bound, and reads go on meanwhile."""
     count, interval = (1000, 1) if cost.words.quick else (FILES["many"], 5)
@@ -313,42 +256,10 @@ def many(cost):
              "%.1f k/s" % (statistics.median(without) / 1e3))
 
 
-def main():
-    """Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="scripts/sync-cost", description=__doc__.split(". ")[0] + ".")
-    parser.add_argument("parts", nargs="*", metavar="PART", help="of %s; all" % ", ".join(PARTS))
-    parser.add_argument("--runs", type=int, metavar="N", help="of each, interleaved; medians are taken (7)")
+def options(parser):
+    """What this table has beside the others'."""
     parser.add_argument("--cases", default="*", metavar="GLOB", help="only these workloads of the part periodic")
-    parser.add_argument("--quick", action="store_true", help="small, to see whether it works")
-    parser.add_argument("--size", type=int, default=2048, metavar="MIB", help="of the loop device (%(default)s)")
-    parser.add_argument("--backing", metavar="DIR", help="make BACKING in DIR, not on a loop device")
-    parser.add_argument("-v", "--verbose", action="store_true", help="tell every sample")
-    parser.add_argument("--bin", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--tools", required=True, help=argparse.SUPPRESS)
-    words = parser.parse_args()
-    unknown = [name for name in words.parts if name not in PARTS]
-    if unknown:
-        parser.error("no part '%s': there are %s" % (unknown[0], ", ".join(PARTS)))
-    if os.geteuid() != 0:
-        sys.exit("scripts/sync-cost: mounting needs root")
-    words.bin, words.tools = os.path.abspath(words.bin), os.path.abspath(words.tools)
-    words.runs = words.runs or (2 if words.quick else 7)
-    work = tempfile.mkdtemp(prefix="memmapfs-sync-cost.", dir=os.environ.get("TMPDIR", "/var/tmp"))
-    area, cost = None, None
-    try:
-        area = machine.Area(work, words.backing, (1024 if words.quick else words.size) << 20)
-        cost = Cost(words, work, area)
-        print("| measured on %s, %d runs | goal | median | |\n|---|---|---|---|" % (area.describe(), words.runs))
-        for name in words.parts or PARTS:
-            PARTS[name](cost)
-    except (CaseFailed, MountFailed) as error:
-        sys.exit("scripts/sync-cost: %s" % error)
-    finally:
-        if area:
-            area.close()
-        shutil.rmtree(work, ignore_errors=True)
-    return 1 if cost.missed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(PARTS.main(options))

@@ -28,5 +28,5 @@ done
 while read -r command; do
 	printf '%s\n' "${commands[@]}" | grep -qxF -- "$command" ||
 		{ echo "$command is in the manual, not in --help"; status=1; }
-done < <(sed -nE 's/^\.It Cm ([a-z]+( (save|load|status|diff|commit|discard|checkpoint))?)( .*|$)/\1/p' "$page")
+done < <(sed -nE 's/^\.It Cm ([a-z]+( (save|load|status|diff|commit|discard|checkpoint|adopt))?)( .*|$)/\1/p' "$page")
 exit $status

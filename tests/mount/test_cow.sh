@@ -32,39 +32,16 @@ populate() {
 populate "$BACKING"
 populate "$NATIVE"
 
-# Of every object all that can be told without leaving a trace
-cat >"$WORK/tree.py" <<'PY'
-import hashlib, os, stat, sys
-def describe(path):
-    info = os.lstat(path)
-    content = b""
-    if stat.S_ISREG(info.st_mode):
-        fd = os.open(path, os.O_RDONLY | os.O_NOATIME)
-        content = hashlib.sha256(os.pread(fd, 1 << 24, 0)).hexdigest()
-        os.close(fd)
-    attributes = [(name, os.getxattr(path, name, follow_symlinks=False))
-                  for name in sorted(os.listxattr(path, follow_symlinks=False))]
-    print(path, info, info.st_atime_ns, info.st_mtime_ns, info.st_ctime_ns, content, attributes)
-def walk(path):
-    describe(path)
-    if not os.path.islink(path) and os.path.isdir(path):
-        fd = os.open(path, os.O_RDONLY | os.O_NOATIME)
-        names = sorted(os.listdir(fd))
-        os.close(fd)
-        for name in names:
-            walk(path + "/" + name)
-walk(sys.argv[1])
-PY
 # To look at BACKING without leaving a trace of that
 mkdir "$WORK/view"
 mount --bind "$BACKING" "$WORK/view"
 images+=("$WORK/view")
 mount -o remount,bind,noatime "$WORK/view"
 export VIEW=$WORK/view
-python3 "$WORK/tree.py" "$BACKING" >"$WORK/before"
+python3 "$TESTS/untouched.py" "$BACKING" >"$WORK/before"
 
 backing_is_untouched() {
-	python3 "$WORK/tree.py" "$BACKING" >"$WORK/after"
+	python3 "$TESTS/untouched.py" "$BACKING" >"$WORK/after"
 	diff "$WORK/before" "$WORK/after" | cut -c1-300
 	cmp "$WORK/before" "$WORK/after"
 }

@@ -121,6 +121,39 @@ if os.path.exists(MNT + "/unsynced"):
 PY
 stop_mount
 
+if command -v strace >/dev/null && ! sanitized; then
+	mkdir "$NATIVE/committed"
+	backing=$BACKING
+	start_mount_at "$NATIVE/committed" "$mnt" "mode=cow,layer=$WORK/committed,sync=never"
+	check 'an fsync while a commit saves the same file returns when the record is there, and not before' py <<'PY'
+import shutil
+WORK = os.environ["WORK"]
+fd = os.open(MNT + "/twice", os.O_RDWR | os.O_CREAT)
+os.pwrite(fd, b"1" * 5000, 0)
+os.fsync(fd)
+name, = os.listdir(WORK + "/committed/pages")
+tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", WORK + "/trace", "-P", WORK + "/committed/pages/" + name,
+                           "-e", "inject=fdatasync:delay_enter=2500ms", "-p", os.environ["DAEMON"]])
+time.sleep(0.5)
+os.pwrite(fd, b"2" * 9000, 0)
+commit = subprocess.Popen([os.path.dirname(os.environ["MEMMAPFS_BIN"]) + "/memmapfsctl", "layer", "commit", MNT])
+time.sleep(0.7)
+os.fsync(fd)
+# As a crash at this moment leaves it
+shutil.copytree(WORK + "/committed", WORK + "/moment")
+equal(commit.wait(), 0)
+tracer.terminate()
+tracer.wait()
+PY
+	stop_mount
+	BACKING=$backing
+	check 'the record has what was written' test "$(sqlite3 "$WORK/moment/layer.db" \
+		'SELECT max(size) FROM nodes WHERE origin_ino IS NULL')" = 9000
+	rm -r "$WORK/moment"
+else
+	skip_check 'an fsync while another saves the same file' 'strace is missing, or disturbs the sanitizer'
+fi
+
 mount_layer sync_interval=100ms
 check 'what is older than sync_interval survives kill -9 without a sync' py <<'PY'
 write_file(MNT + "/ticked", b"t" * 9000)

@@ -56,6 +56,7 @@ class Log:
         self.beats = []  # (time, late)
         self.begun = self.end = 0
         self.queued, self.worked = {}, []
+        self.discarded = 0  # round of the last discard that was acknowledged
         for line in text[: text.rfind("\n") + 1].splitlines():
             self._line(line)
 
@@ -110,6 +111,9 @@ class Log:
     def _cover(self, letter, words):
         time = self._time(words[2])
         self.files[int(words[0])].covers.append((int(words[1]), time, letter, " ".join(words[3:])))
+
+    def _on_X(self, words):
+        self.discarded = int(words[0])
 
     def _on_F(self, words):
         self._cover("F", words)

@@ -52,7 +52,7 @@ def specs(arguments, memory):
                     "broken": arguments.broken,
                     "dax": arguments.dax,
                     "layer": arguments.layer,
-                    "checkpoints": arguments.checkpoints,
+                    "command": arguments.command,
                     "daemon": arguments.daemon,
                     "kernel": arguments.kernel,
                     "initramfs": os.path.join(arguments.work, "initramfs"),
@@ -100,7 +100,7 @@ def main():
     parser.add_argument("--broken", choices=("all", "background"))
     parser.add_argument("--dax", action="store_true")
     parser.add_argument("--layer", action="store_true")
-    parser.add_argument("--checkpoints", action="store_true")
+    parser.add_argument("--command", choices=("checkpoints", "commits", "discards"))
     parser.add_argument("--daemon")
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--verbose", action="store_true")

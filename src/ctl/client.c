@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/vfs.h>
@@ -65,22 +66,39 @@ static int check_kind(const struct client *client, enum client_kind kind)
 	return 0;
 }
 
+/* Looked at before it is opened for reading: opening a device or a pipe of somebody's may do things. */
+static int look_at(struct client *client, int seen)
+{
+	struct statfs fs;
+
+	if (fstat(seen, &client->info) < 0 || fstatfs(seen, &fs) < 0)
+		return say_errno(client->path, errno);
+	if (fs.f_type != FUSE_SUPER_MAGIC)
+		return say_foreign(client->path);
+	if (!S_ISREG(client->info.st_mode) && !S_ISDIR(client->info.st_mode)) {
+		ctl_say("'%s' is neither a regular file nor a directory", client->path);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 int client_open(const char *path, enum client_kind kind, struct client *ret_client)
 {
 	struct client client = {.fd = -1, .path = path};
-	struct statfs fs;
+	CLEANUP(close_fd) int seen = -1;
+	struct statfs automounted;
+	char again[32];
 	int result;
 
-	if (stat(path, &client.info) < 0 || statfs(path, &fs) < 0)
+	/* What waits to be mounted is mounted by this, and not by the next call. */
+	if (statfs(path, &automounted) < 0 || (seen = open(path, O_PATH | O_CLOEXEC)) < 0)
 		return say_errno(path, errno);
-	/* Looked at before it is opened: opening a device or a pipe of somebody's may do things. */
-	if (fs.f_type != FUSE_SUPER_MAGIC)
-		return say_foreign(path);
-	if (!S_ISREG(client.info.st_mode) && !S_ISDIR(client.info.st_mode)) {
-		ctl_say("'%s' is neither a regular file nor a directory", path);
-		return -EINVAL;
-	}
-	client.fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	result = look_at(&client, seen);
+	if (result < 0)
+		return result;
+	/* By the descriptor: something else may stand at the path by now. */
+	snprintf(again, sizeof(again), "/proc/self/fd/%d", seen);
+	client.fd = open(again, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 	if (client.fd < 0)
 		return say_errno(path, errno);
 	result = check_daemon(&client);

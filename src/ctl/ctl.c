@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl/text.h"
 #include "util.h"
 
 static const char *current = "";
@@ -23,10 +24,7 @@ __attribute__((format(printf, 1, 0))) static void say(const char *format, va_lis
 
 	if (vasprintf(&text, format, arguments) < 0)
 		return;
-	for (char *c = text; *c != '\0'; c++) {
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = '?';
-	}
+	text_clean(text);
 	if (held) {
 		free(kept);
 		kept = text;

@@ -10,6 +10,7 @@
 
 #include "ctl/ctl.h"
 #include "ctl/mounts.h"
+#include "ctl/text.h"
 #include "json_name.h"
 #include "util.h"
 
@@ -66,16 +67,14 @@ static enum ctl_status print_json(const struct mount *mounts, size_t count)
 	return ctl_print_json(array);
 }
 
-static void print_name(const char *name, int width)
+/* The name is made presentable in place. */
+static void print_name(char *name, int width)
 {
-	int column = 0;
-
-	for (; *name != '\0'; name++, column++)
-		putchar((unsigned char)*name < ' ' || *name == 0x7f ? '?' : *name);
-	printf("%*s  ", MAX(width - column, 0), "");
+	text_clean(name);
+	printf("%-*s  ", width, name);
 }
 
-static void print_table(const struct mount *mounts, size_t count)
+static void print_table(struct mount *mounts, size_t count)
 {
 	size_t width = strlen("MOUNT POINT");
 
@@ -85,8 +84,10 @@ static void print_table(const struct mount *mounts, size_t count)
 		width = MAX(width, strlen(mounts[i].point));
 	printf("%-*s  %-8s %-4s %s\n", (int)width, "MOUNT POINT", "STATE", "", "BACKING");
 	for (size_t i = 0; i < count; i++) {
+		const char *state = state_of(mounts[i].point);
+
 		print_name(mounts[i].point, (int)width);
-		printf("%-8s %-4s ", state_of(mounts[i].point), mounts[i].read_only ? "ro" : "rw");
+		printf("%-8s %-4s ", state, mounts[i].read_only ? "ro" : "rw");
 		print_name(mounts[i].backing, 0);
 		putchar('\n');
 	}

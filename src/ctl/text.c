@@ -126,6 +126,19 @@ char *text_fit(const char *name, size_t columns)
 	return text;
 }
 
+void text_clean(char *text)
+{
+	char *to = text;
+
+	for (const unsigned char *from = (const unsigned char *)text; *from != '\0'; from++) {
+		bool wide = from[0] == 0xc2 && from[1] >= 0x80 && from[1] <= 0x9f;
+
+		*to++ = wide || *from < ' ' || *from == 0x7f ? '?' : (char)*from;
+		from += wide;
+	}
+	*to = '\0';
+}
+
 bool text_seconds(const char *text, double min, double max, double *ret_seconds)
 {
 	char *end;

@@ -29,6 +29,9 @@ const char *text_percent(uint64_t part, uint64_t whole, char buffer[TEXT_SIZE]);
  */
 char *text_fit(const char *name, size_t columns);
 
+/** text_clean() - have control characters become '?', those of 8 bits in UTF-8 too; in place, and no longer */
+void text_clean(char *text);
+
 /** text_seconds() - read "2", "0.5"; false for what is no number or outside of @min..@max */
 bool text_seconds(const char *text, double min, double max, double *ret_seconds);
 

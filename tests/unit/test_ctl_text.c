@@ -85,6 +85,17 @@ START_TEST(names_are_shown_without_control_characters_and_broken_ones)
 }
 END_TEST
 
+/* Nor can what a message quotes, whatever the locale takes for characters. */
+START_TEST(messages_lose_their_control_characters_and_nothing_else)
+{
+	char text[] = "caf\xc3\xa9 \x1b[31m\xc2\x9b"
+		      "1m\n\x7f\xff\xc2\xa9\xc2";
+
+	text_clean(text);
+	ck_assert_str_eq(text, "caf\xc3\xa9 ?[31m?1m??\xff\xc2\xa9\xc2");
+}
+END_TEST
+
 /* What the options take. */
 START_TEST(seconds_are_read_within_their_range_only)
 {
@@ -132,6 +143,7 @@ int main(void)
 	tcase_add_test(tests, percentages_say_none_and_all_only_when_it_is_so);
 	tcase_add_test(tests, names_lose_their_beginning_when_they_are_too_long);
 	tcase_add_test(tests, names_are_shown_without_control_characters_and_broken_ones);
+	tcase_add_test(tests, messages_lose_their_control_characters_and_nothing_else);
 	tcase_add_test(tests, seconds_are_read_within_their_range_only);
 	tcase_add_test(tests, progress_tells_bytes_rate_and_time_left);
 	suite_add_tcase(suite, tests);

@@ -336,7 +336,9 @@ int listing_runs(struct fs *fs, struct inode *inode, const char *value, const st
 		length += (size_t)sprintf(reply + length, "%s[%llu,%llu]", i > 0 ? "," : "",
 					  (unsigned long long)runs[i].start,
 					  (unsigned long long)(runs[i].end - runs[i].start));
-	sprintf(reply + length, "],\"next\":%llu}", (unsigned long long)(i < count ? runs[i].start : next));
+	/* Of a range up to the last byte that a file can have, the next page is past what JSON's readers take. */
+	next = MIN(i < count ? runs[i].start : next, (uint64_t)INT64_MAX);
+	sprintf(reply + length, "],\"next\":%llu}", (unsigned long long)next);
 	*ret_reply = reply;
 	return 0;
 }

@@ -5,6 +5,7 @@
  * and the rest is the value.
  */
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,15 @@ static void set_up(void)
 	atexit(remove_all);
 }
 
+static void expect_json(const char *text)
+{
+	json_t *object = json_loads(text, 0, NULL);
+
+	if (object == NULL)
+		abort();
+	json_decref(object);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct control_caller caller = {0};
@@ -108,9 +118,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	value = copy_text(data + 2, size - 2);
 	need(value != NULL, "copy_text");
 	result = control_run(&fs, object, name, value, &caller, &reply);
-	/* A refusal is one line. */
+	/* A refusal is one line, and what begins as JSON is some. */
 	if (result > 0 || (result < 0 && reply != NULL && strchr(reply, '\n') != NULL))
 		abort();
+	if (result == 0 && reply != NULL && *reply == '{')
+		expect_json(reply);
 	free(reply);
 	free(value);
 	if (control_get(&fs, object, name, &reply) == 0)

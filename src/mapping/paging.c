@@ -100,6 +100,12 @@ static size_t inside_pages(const struct window *window)
 	return (size_t)page_round_up(atomic_load_explicit(&window->inside, memory_order_relaxed));
 }
 
+/* Where the disk is not waited for, it is to be busy with the next part while this one is. */
+static uint64_t read_until(const struct stream *stream, uint64_t at, uint64_t end)
+{
+	return MIN(at + (stream_waits(stream) ? PRELOAD_STEP : PRELOAD_AHEAD), end);
+}
+
 int mapping_preload(struct mapping *mapping, const struct window_source *source, uint64_t offset,
 		    uint64_t length, const struct mapping_stop *stop)
 {
@@ -113,8 +119,7 @@ int mapping_preload(struct mapping *mapping, const struct window_source *source,
 	while (result == 0 && (at = past_hole(source->fd, at, end)) < end) {
 		struct window_pin pin = {0};
 
-		/* Where the disk is not waited for, it is busy with the next part while this one is. */
-		result = stream_on(&stream, MIN(at + (stream.own ? PRELOAD_STEP : PRELOAD_AHEAD), end), stop);
+		result = stream_on(&stream, read_until(&stream, at, end), stop);
 		if (result == 0)
 			result = mapping_pin(mapping, &quiet, at, (size_t)MIN(end - at, PRELOAD_STEP), &pin);
 		if (result == 0)
@@ -137,7 +142,7 @@ int file_preload(int fd, uint64_t offset, uint64_t length, const struct mapping_
 		size_t step = (size_t)MIN(end - at, PRELOAD_STEP);
 		void *bytes;
 
-		result = stream_on(&stream, MIN(at + (stream.own ? PRELOAD_STEP : PRELOAD_AHEAD), end), stop);
+		result = stream_on(&stream, read_until(&stream, at, end), stop);
 		if (result < 0)
 			break;
 		bytes = mmap(NULL, step, PROT_READ, MAP_SHARED, fd, (off_t)at);

@@ -14,6 +14,7 @@
 #include "mapping/lock.h"
 #include "mapping/paging.h"
 #include "mapping/residency.h"
+#include "mapping/stream.h"
 
 #define PAGES 64
 
@@ -278,6 +279,63 @@ START_TEST(a_part_of_a_file_is_read_and_nothing_else)
 }
 END_TEST
 
+static int lowest_free_descriptor(void)
+{
+	int fd = dup(file);
+
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	return fd;
+}
+
+static uint64_t resident_before_long(uint64_t enough)
+{
+	for (int i = 0; i < 1000 && resident() < enough; i++)
+		usleep(1000);
+	return resident();
+}
+
+/* Reading on takes four of them, and gives all of them back; with fewer MADV_WILLNEED has to do. */
+START_TEST(a_file_is_streamed_with_as_many_descriptors_as_there_are)
+{
+	int lowest = lowest_free_descriptor();
+	struct rlimit before, limit;
+	struct stream stream;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	for (int spare = 0; spare <= 4; spare++) {
+		drop();
+		limit = (struct rlimit){(rlim_t)(lowest + spare), before.rlim_max};
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		stream_begin(file, 0, size, size, &stream);
+		ck_assert_int_eq(stream_waits(&stream), spare == 4);
+		ck_assert_int_eq(stream_on(&stream, size, NULL), 0);
+		ck_assert_uint_eq(stream.at, size);
+		stream_end(&stream);
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+		ck_assert_int_eq(lowest_free_descriptor(), lowest);
+		ck_assert_uint_ge(spare == 4 ? resident() : resident_before_long(size / 4 * 3),
+				  spare == 4 ? size : size / 4 * 3);
+	}
+}
+END_TEST
+
+/* It was cut meanwhile, or there is no such file. */
+START_TEST(what_cannot_be_streamed_is_left_out)
+{
+	struct stream stream;
+
+	stream_begin(file, 0, 2 * size, size, &stream);
+	ck_assert_int_eq(stream_on(&stream, 2 * size, NULL), 0);
+	ck_assert_uint_eq(stream.at, 2 * size);
+	stream_end(&stream);
+	stream_begin(-1, 0, size, size, &stream);
+	ck_assert(!stream_waits(&stream));
+	ck_assert_int_eq(stream_on(&stream, size, NULL), 0);
+	stream_end(&stream);
+}
+END_TEST
+
 /* populate reads the window, and not the whole file. */
 START_TEST(populate_reads_the_window_that_is_mapped)
 {
@@ -299,7 +357,6 @@ START_TEST(async_preload_is_due_and_done_by_the_work)
 {
 	static const struct paging paging = {.preload = PAGING_ASYNC};
 	struct window_source now = source();
-	uint64_t bytes = 0;
 
 	drop();
 	mapping_set_paging(&mapping, &paging);
@@ -307,11 +364,7 @@ START_TEST(async_preload_is_due_and_done_by_the_work)
 	ck_assert_uint_eq(dues, 1);
 	ck_assert_int_eq(mapping_work(&mapping, &now, NULL), 0);
 	/* It is a hint: the kernel leaves a page out here and there. */
-	for (int i = 0; i < 1000 && bytes < size / 4 * 3; i++) {
-		usleep(1000);
-		bytes = resident();
-	}
-	ck_assert_uint_ge(bytes, size / 4 * 3);
+	ck_assert_uint_ge(resident_before_long(size / 4 * 3), size / 4 * 3);
 }
 END_TEST
 
@@ -549,6 +602,8 @@ int main(void)
 	tcase_add_test(tests, preload_is_for_whoever_wants_the_bytes);
 	tcase_add_test(tests, a_file_without_windows_is_preloaded);
 	tcase_add_test(tests, a_part_of_a_file_is_read_and_nothing_else);
+	tcase_add_test(tests, a_file_is_streamed_with_as_many_descriptors_as_there_are);
+	tcase_add_test(tests, what_cannot_be_streamed_is_left_out);
 	tcase_add_test(tests, populate_reads_the_window_that_is_mapped);
 	tcase_add_test(tests, async_preload_is_due_and_done_by_the_work);
 	tcase_add_test(tests, long_work_can_be_stopped);

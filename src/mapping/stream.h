@@ -6,8 +6,8 @@
  * Reading into the page cache from front to back. What MADV_WILLNEED reads comes in single pages; who reads on and
  * on gets large folios, which arrive faster and cost a tenth of the processor. On ext4 and a disk of 3.6 GB/s, in
  * GB/s: 1.3 by MADV_WILLNEED, 3.2 by reading on; with the disk's read-ahead at 128K, as most have it, 1.8 against
- * 2.9. But the kernel then reads ahead of the end as well: parts of files that are to be read, and nothing else, are
- * left to MADV_WILLNEED.
+ * 2.9, while nobody else reads. But the kernel then reads ahead of the end as well: parts of files that are to be
+ * read, and nothing else, are left to MADV_WILLNEED.
  */
 
 #include <stdbool.h>

@@ -75,13 +75,15 @@ static size_t word_distance(const char *a, const char *b)
 
 void option_nearest_try(struct option_nearest *nearest, const char *candidate)
 {
-	size_t length = MAX(strlen(nearest->typed), strlen(candidate));
+	size_t typed = strlen(nearest->typed), other = strlen(candidate), length = MAX(typed, other);
+	/* One slip in three letters; a word of two is not recognised by one of them. */
+	size_t allowed = MIN(length / 3, 3);
 
-	if (length > NEAREST_MAX)
+	/* What one word is longer is to be inserted: nothing else has to be counted. */
+	if (length > NEAREST_MAX || length - MIN(typed, other) > allowed)
 		return;
 	size_t distance = word_distance(nearest->typed, candidate);
-	/* One slip in three letters; a word of two is not recognised by one of them. */
-	if (distance > MIN(length / 3, 3))
+	if (distance > allowed)
 		return;
 	if (nearest->best == NULL || distance < nearest->distance) {
 		nearest->best = candidate;

@@ -379,7 +379,8 @@ check 'git works, and commits the tree' bash -ec '
 	cp ../../numbers . && git add . && git commit -qm one && seq 50 >>numbers && git commit -qam two
 	git gc -q && git fsck --strict && test -z "$(git status --porcelain)"'
 check 'sqlite works in WAL mode and is sound' bash -ec '
-	cd "$MNT" && sqlite3 db "PRAGMA journal_mode=WAL; CREATE TABLE t(a, b);
+	cd "$MNT"
+	sqlite3 db "PRAGMA journal_mode=WAL; CREATE TABLE t(a, b);
 		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
 		INSERT INTO t SELECT i, hex(randomblob(50)) FROM n; DELETE FROM t WHERE a % 3 = 0; VACUUM;" >/dev/null
 	test "$(sqlite3 db "PRAGMA integrity_check; SELECT count(*) FROM t")" = "ok

@@ -106,7 +106,8 @@ struct statx_timestamp layer_now(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	/* Not the coarse clock: two changes in one of its ticks would leave the same time stamps. */
+	clock_gettime(CLOCK_REALTIME, &now);
 	return (struct statx_timestamp){.tv_sec = now.tv_sec, .tv_nsec = (uint32_t)now.tv_nsec};
 }
 

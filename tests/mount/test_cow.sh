@@ -202,12 +202,12 @@ PY
 
 check 'memory past the end of a file, where fallocate(2) put it, goes with a truncation, and none is given that there is not' py <<'PY'
 def page_files():
-    sizes = []
+    sizes = {}  # several descriptors may be of one file
     for name in os.listdir("/proc/%s/fd" % os.environ["DAEMON"]):
         info = os.stat("/proc/%s/fd/%s" % (os.environ["DAEMON"], name))
         if stat.S_ISREG(info.st_mode) and info.st_dev != os.stat(BACKING).st_dev:
-            sizes.append(info.st_blocks * 512)
-    return sum(sizes)
+            sizes[info.st_dev, info.st_ino] = info.st_blocks * 512
+    return sum(sizes.values())
 fd = os.open(MNT + "/reserved", os.O_RDWR | os.O_CREAT)
 before = page_files()
 fallocate(fd, FALLOC_KEEP_SIZE, 0, 16 * MIB)

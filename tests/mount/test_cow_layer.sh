@@ -134,7 +134,10 @@ os.fsync(fd)
 name, = os.listdir(WORK + "/committed/pages")
 tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", WORK + "/trace", "-P", WORK + "/committed/pages/" + name,
                            "-e", "inject=fdatasync:delay_enter=2500ms", "-p", os.environ["DAEMON"]])
-time.sleep(0.5)
+def is_traced():
+    tasks = "/proc/%s/task" % os.environ["DAEMON"]
+    return not any("TracerPid:\t0\n" in open("%s/%s/status" % (tasks, task)).read() for task in os.listdir(tasks))
+wait_until(20, is_traced)
 os.pwrite(fd, b"2" * 9000, 0)
 commit = subprocess.Popen([os.path.dirname(os.environ["MEMMAPFS_BIN"]) + "/memmapfsctl", "layer", "commit", MNT])
 time.sleep(0.7)

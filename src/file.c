@@ -7,6 +7,7 @@
 #include "fs.h"
 #include "handle.h"
 #include "inode.h"
+#include "layer/serve.h"
 #include "mapping/paging.h"
 #include "mapping/sync.h"
 #include "util.h"
@@ -79,6 +80,7 @@ void file_open(struct file *file, struct handle *handle)
 	atomic_store(&handle->error_seen, atomic_load(&file->error_sequence) - (file->error_unheard ? 1 : 0));
 }
 
+/* In a LAYER_SERVE_SCOPE() that began before file->lock was taken: opening the inode asks for it. */
 static void drop_writing_locked(struct fs *fs, struct inode *inode, struct file *file)
 {
 	if (atomic_load(&file->writers) > 0)
@@ -92,12 +94,14 @@ static void drop_writing_locked(struct fs *fs, struct inode *inode, struct file 
 
 void file_drop_writing(struct fs *fs, struct inode *inode, struct file *file)
 {
+	LAYER_SERVE_SCOPE(fs);
 	LOCK_SCOPE(&file->lock);
 	drop_writing_locked(fs, inode, file);
 }
 
 void file_close(struct fs *fs, struct inode *inode, struct file *file, struct handle *handle)
 {
+	LAYER_SERVE_SCOPE(fs);
 	LOCK_SCOPE(&file->lock);
 	atomic_fetch_sub(&file->openers, 1);
 	if (!handle_writes(handle))
@@ -114,15 +118,10 @@ void file_add_writer(struct file *file)
 
 void file_remove_writer(struct fs *fs, struct inode *inode, struct file *file)
 {
+	LAYER_SERVE_SCOPE(fs);
 	LOCK_SCOPE(&file->lock);
 	atomic_fetch_sub(&file->writers, 1);
 	drop_writing_locked(fs, inode, file);
-}
-
-/* Wraps round every 584 years: file systems have time stamps of any year. */
-static int64_t timespec_ns(const struct timespec *time)
-{
-	return (int64_t)((uint64_t)time->tv_sec * 1000000000 + (uint64_t)time->tv_nsec);
 }
 
 /* From @before to @after, which may lie on two sides of a wrap. */

@@ -144,6 +144,8 @@ void file_open(struct file *file, struct handle *handle);
  *
  * With the last writer everything that would make executing the backing file fail (ETXTBSY) goes: windows
  * mapped from a writable descriptor and that descriptor itself.
+ *
+ * Locks:  layer_serve_begin(), then file->lock; the same for file_drop_writing() and file_remove_writer().
  */
 void file_close(struct fs *fs, struct inode *inode, struct file *file, struct handle *handle);
 

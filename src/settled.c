@@ -3,14 +3,10 @@
 
 #include <time.h>
 
+#include "util.h"
+
 /* The coarsest time stamps of a local file system are vfat's: two seconds. */
 #define SETTLED_NS INT64_C(3000000000)
-
-/* Wraps round every 584 years: file systems have time stamps of any year. */
-static int64_t timespec_ns(const struct timespec *time)
-{
-	return (int64_t)((uint64_t)time->tv_sec * 1000000000 + (uint64_t)time->tv_nsec);
-}
 
 void settled_note(struct settled *settled, const struct stat *info)
 {

@@ -3,7 +3,7 @@
 #define MEMMAPFS_UTIL_H
 
 /*
- * The few things every room needs: cleanup attributes, scoped locks and page arithmetic.
+ * The few things every room needs: cleanup attributes, scoped locks, time and page arithmetic.
  * Knows libc and nothing of this project.
  */
 
@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/param.h> /* MIN, MAX */
+#include <time.h>
 #include <unistd.h>
 
 /* Run FUNCTION on the variable's address when it leaves scope; hand over by setting it to -1/NULL. */
@@ -76,6 +77,12 @@ static inline char *copy_text(const void *bytes, size_t length)
 	__attribute__((unused)) pthread_mutex_t *LOCK_SCOPE_NAME(line) = lock_mutex(mutex)
 #define LOCK_SCOPE_EXPAND(mutex, line) LOCK_SCOPE_LINE(mutex, line)
 #define LOCK_SCOPE(mutex) LOCK_SCOPE_EXPAND(mutex, __LINE__)
+
+/* Wraps round every 584 years: file systems have time stamps of any year. */
+static inline int64_t timespec_ns(const struct timespec *time)
+{
+	return (int64_t)((uint64_t)time->tv_sec * 1000000000 + (uint64_t)time->tv_nsec);
+}
 
 #define ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 #define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))

@@ -35,6 +35,7 @@ struct lock_wait {
 	struct file *file;
 	struct lock_owner *owner; /* NULL for flock */
 	fuse_req_t req;
+	bool brief; /* only until what others have closed is released */
 	int fd;
 	int operation;	   /* of flock(2), where owner is NULL */
 	struct flock lock; /* of fcntl(2), otherwise */
@@ -195,7 +196,9 @@ static int try_lock(const struct lock_wait *wait, bool blocking)
 	if (wait->owner == NULL)
 		return flock(wait->fd, wait->operation | (blocking ? 0 : LOCK_NB)) < 0 ? -errno : 0;
 	lock.l_pid = 0; /* OFD locks insist */
-	return fcntl(wait->fd, blocking ? F_OFD_SETLKW : F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+	if (fcntl(wait->fd, blocking ? F_OFD_SETLKW : F_OFD_SETLK, &lock) == 0)
+		return 0;
+	return errno == EACCES ? -EAGAIN : -errno; /* both mean "held by another", fcntl(2) */
 }
 
 /* Flags a wait and starts to nudge its thread. */
@@ -254,6 +257,35 @@ static bool is_cancelled(struct lock_wait *wait)
 	return wait->cancelled;
 }
 
+/* Does another owner hold locks through a handle whose close(2) the daemon hears of only by RELEASE? */
+static bool may_be_released(struct file *file, const struct lock_owner *asking)
+{
+	LOCK_SCOPE(&file->lock);
+	for (struct lock_owner *owner = file->lock_owners; owner != NULL; owner = owner->next) {
+		if (owner != asking && owner->silent)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Tries again what another owner's lock forbade: close(2) of a silent handle returns before its RELEASE has been
+ * served, and who was told of that close must find the lock gone.
+ */
+static int try_until_released(struct lock_wait *wait)
+{
+	for (int i = 0; i < RELEASE_TRIES && may_be_released(wait->file, wait->owner); i++) {
+		int result = try_lock(wait, false);
+
+		if (result != -EAGAIN)
+			return result;
+		if (is_cancelled(wait))
+			return -EINTR;
+		nanosleep(&(struct timespec){.tv_nsec = RELEASE_PAUSE_NS}, NULL);
+	}
+	return try_lock(wait, false);
+}
+
 static void *wait_run(void *argument)
 {
 	struct lock_wait *wait = argument;
@@ -262,7 +294,7 @@ static void *wait_run(void *argument)
 
 	if (make_ready(wait)) {
 		do {
-			result = try_lock(wait, true);
+			result = wait->brief ? try_until_released(wait) : try_lock(wait, true);
 		} while (result == -EINTR && !is_cancelled(wait));
 	}
 	fuse_req_interrupt_func(wait->req, NULL, NULL);
@@ -335,43 +367,18 @@ void ops_cancel_waits(struct fs *fs)
  */
 static int lock_or_wait(struct lock_wait *wait, bool sleep, bool *ret_waiting)
 {
-	int result = try_lock(wait, false);
+	int result = try_lock(wait, false), started;
 
 	*ret_waiting = false;
-	if (result == -EACCES)
-		result = -EAGAIN; /* both mean "held by another", fcntl(2) */
-	if (result != -EAGAIN || !sleep)
+	if (result != -EAGAIN)
 		return result;
-	result = wait_start(wait);
-	*ret_waiting = result == 0;
-	return result;
-}
-
-/* Does another owner hold locks through a handle whose close(2) the daemon hears of only by RELEASE? */
-static bool may_be_released(struct file *file, uint64_t asking)
-{
-	LOCK_SCOPE(&file->lock);
-	for (struct lock_owner *owner = file->lock_owners; owner != NULL; owner = owner->next) {
-		if (owner->owner != asking && owner->silent)
-			return true;
-	}
-	return false;
-}
-
-/*
- * Tries once more what another owner's lock forbade: close(2) of a silent handle returns before its RELEASE has
- * been served, and who was told of that close must find the lock gone.
- */
-static int try_after_release(const struct lock_wait *wait)
-{
-	int result = -EAGAIN;
-
-	for (int i = 0;
-	     i < RELEASE_TRIES && result == -EAGAIN && may_be_released(wait->file, wait->owner->owner); i++) {
-		nanosleep(&(struct timespec){.tv_nsec = RELEASE_PAUSE_NS}, NULL);
-		result = try_lock(wait, false);
-	}
-	return result == -EAGAIN ? try_lock(wait, false) : result;
+	wait->brief = !sleep && wait->owner != NULL && may_be_released(wait->file, wait->owner);
+	/* It may have been, between the two looks. */
+	if (!sleep && !wait->brief)
+		return wait->owner == NULL ? result : try_lock(wait, false);
+	started = wait_start(wait);
+	*ret_waiting = started == 0;
+	return wait->brief ? result : started;
 }
 
 void op_setlk(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi, struct flock *lock, int sleep)
@@ -398,8 +405,6 @@ void op_setlk(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi, stru
 		result = lock_or_wait(&wait, sleep, &waiting);
 		if (waiting)
 			return;
-		if (result == -EAGAIN)
-			result = try_after_release(&wait);
 		owner_put(open.file, wait.owner);
 	}
 	fuse_reply_err(req, -result);

@@ -16,6 +16,7 @@
 #include "layer/acl.h"
 #include "layer/command.h"
 #include "layer/commit_private.h"
+#include "layer/name_list.h"
 #include "layer/stack.h"
 #include "layer/xattrs.h"
 #include "util.h"
@@ -233,28 +234,14 @@ static int drop_xattrs(struct fs *fs, uint64_t id, const char *path)
 	return list == NULL ? -ENOMEM : 0;
 }
 
-struct xattr_names {
-	char *names;
-	size_t length;
-};
-
 static int note_name(void *context, const char *name)
 {
-	struct xattr_names *list = context;
-	size_t size = strlen(name) + 1;
-	char *names = realloc(list->names, list->length + size);
-
-	if (names == NULL)
-		return -ENOMEM;
-	memcpy(names + list->length, name, size);
-	list->names = names;
-	list->length += size;
-	return 0;
+	return name_list_add(context, name);
 }
 
 static int write_xattrs(struct fs *fs, uint64_t id, const char *path)
 {
-	struct xattr_names list = {0};
+	struct name_list list = {0};
 	int result = db_xattrs(fs->layer->db, id, note_name, &list);
 
 	if (result == 0)

@@ -8,6 +8,7 @@
 
 #include "fs.h"
 #include "layer/layer.h"
+#include "layer/name_list.h"
 #include "layer/serve.h"
 #include "layer/stack.h"
 #include "util.h"
@@ -18,25 +19,10 @@ struct raising {
 	size_t count;
 };
 
-/* Names of a directory, one after the other, each with a zero behind it. */
-struct name_list {
-	char *names;
-	size_t length;
-};
-
 static int add_name(void *context, const char *name, const struct db_entry *entry)
 {
-	struct name_list *list = context;
-	size_t size = strlen(name) + 1;
-	char *names = realloc(list->names, list->length + size);
-
 	(void)entry;
-	if (names == NULL)
-		return -ENOMEM;
-	memcpy(names + list->length, name, size);
-	list->names = names;
-	list->length += size;
-	return 0;
+	return name_list_add(context, name);
 }
 
 static int list_names(struct fs *fs, const struct node *node, struct name_list *list)

@@ -9,6 +9,7 @@
 #include "fs.h"
 #include "layer/acl.h"
 #include "layer/layer.h"
+#include "layer/name_list.h"
 #include "layer/stack.h"
 #include "util.h"
 
@@ -106,23 +107,9 @@ ssize_t layer_xattr_get(struct fs *fs, struct inode *inode, const char *name, vo
 	return backing_get(link.path, name, ret_value);
 }
 
-struct name_list {
-	char *names;
-	size_t length;
-};
-
 static int name_add(void *context, const char *name)
 {
-	struct name_list *list = context;
-	size_t size = strlen(name) + 1;
-	char *names = realloc(list->names, list->length + size);
-
-	if (names == NULL)
-		return -ENOMEM;
-	memcpy(names + list->length, name, size);
-	list->names = names;
-	list->length += size;
-	return 0;
+	return name_list_add(context, name);
 }
 
 ssize_t layer_xattr_list(struct fs *fs, struct inode *inode, char **ret_list)

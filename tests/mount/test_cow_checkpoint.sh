@@ -35,7 +35,7 @@ mount_layers() {
 see() { python3 "$WORK/tree.py" "$MNT"; }
 same_as() { see | diff "$1" - | cut -c1-300 && see | cmp "$1" -; }
 
-mount_layers "layer=$LAYERS/work,sync=never"
+mount_layers "layer=$LAYERS/top,sync=never"
 check 'a layer is changed' py <<'PY'
 fd = os.open(MNT + "/numbers", os.O_RDWR)
 os.pwrite(fd, b"first", 50000)
@@ -55,10 +55,10 @@ see >"$WORK/first"
 export DU='du -s --block-size=4096'
 check 'a checkpoint of the live mount copies no page, and nothing is seen of it' bash -ec '
 	"$CTL" sync "$MNT"
-	before=$($DU "$LAYERS/work/pages" | cut -f1)
+	before=$($DU "$LAYERS/top/pages" | cut -f1)
 	"$CTL" layer checkpoint "$MNT" "$LAYERS/first"
 	test "$($DU "$LAYERS/first/pages" | cut -f1)" -eq "$before"
-	test -z "$(ls "$LAYERS/work/pages")"'
+	test -z "$(ls "$LAYERS/top/pages")"'
 check 'names, bytes, attributes and inode numbers are the same' same_as "$WORK/first"
 check 'files that were open go on, and writes go into the new layer' py <<'PY'
 fd = os.open(MNT + "/big", os.O_RDWR)
@@ -90,7 +90,7 @@ with open(MNT + "/new", "ab") as file:
 PY
 see >"$WORK/third"
 stop_mount
-mount_layers "layer=$LAYERS/work"
+mount_layers "layer=$LAYERS/top"
 check 'the next mount brings the checkpoints along' same_as "$WORK/third"
 stop_mount
 mount_layers "layer_base=$LAYERS/first"
@@ -98,9 +98,9 @@ check 'a checkpoint is what the layer was' same_as "$WORK/first"
 stop_mount
 
 check 'a checkpoint of a layer that is not mounted' bash -ec '
-	"$CTL" layer checkpoint "$LAYERS/work" "$LAYERS/third"
-	test -z "$(ls "$LAYERS/work/pages")"'
-mount_layers "layer=$LAYERS/work"
+	"$CTL" layer checkpoint "$LAYERS/top" "$LAYERS/third"
+	test -z "$(ls "$LAYERS/top/pages")"'
+mount_layers "layer=$LAYERS/top"
 check 'shows the same, too' same_as "$WORK/third"
 check 'and its base is shared' bash -ec '
 	mkdir "$WORK/other"
@@ -109,7 +109,7 @@ check 'and its base is shared' bash -ec '
 	umount "$WORK/other"'
 stop_mount
 
-mount_layers "layer=$LAYERS/work"
+mount_layers "layer=$LAYERS/top"
 check 'checkpoints while programs write lose nothing' py <<'PY'
 import threading
 stop = False
@@ -143,7 +143,7 @@ look()
 open(os.environ["WORK"] + "/written", "w").write(repr(written))
 PY
 stop_mount
-mount_layers "layer=$LAYERS/work"
+mount_layers "layer=$LAYERS/top"
 check 'nor does the next mount' py <<'PY'
 written = eval(open(os.environ["WORK"] + "/written").read())
 equal(min(written) > 100, True)
@@ -162,10 +162,10 @@ refused() {
 		if "$CTL" layer checkpoint "$@" 2>"$WORK/said"; then exit 1; fi
 		grep -q "$text" "$WORK/said" || { cat "$WORK/said"; exit 1; }' - "$text" "$@"
 }
-refused "layer '$LAYERS/work' is in use by process $DAEMON, mounted on '$MNT'" "$LAYERS/work" "$WORK/x"
+refused "layer '$LAYERS/top' is in use by process $DAEMON, mounted on '$MNT'" "$LAYERS/top" "$WORK/x"
 refused "layer '$LAYERS/first' is in use by process $DAEMON, which reads it for '$MNT'" "$MNT" "$LAYERS/first"
 refused "'$WORK/first' is there already" "$MNT" "$WORK/first"
-refused "'/dev/shm/x' is not on the file system of layer '$LAYERS/work'" "$MNT" /dev/shm/x
+refused "'/dev/shm/x' is not on the file system of layer '$LAYERS/top'" "$MNT" /dev/shm/x
 refused "$WORK/none/at': No such file" "$MNT" "$WORK/none/at"
 refused "'$WORK' is neither on a mount of memmapfs-fuse nor the directory of a layer" "$WORK" "$WORK/x"
 mkdir "$LAYERS/empty"
@@ -173,20 +173,20 @@ check 'into an empty directory, and by a relative name' bash -ec '
 	cd "$LAYERS/empty"
 	"$CTL" layer checkpoint "$MNT" ../empty'
 check 'a layer that was moved under its mount is not exchanged' bash -ec '
-	mv "$LAYERS/work" "$LAYERS/elsewhere"
+	mv "$LAYERS/top" "$LAYERS/elsewhere"
 	if "$CTL" layer checkpoint "$MNT" "$LAYERS/y" 2>"$WORK/said"; then exit 1; fi
 	grep -q "it was moved" "$WORK/said"
 	test ! -e "$LAYERS/y"
-	mv "$LAYERS/elsewhere" "$LAYERS/work"
+	mv "$LAYERS/elsewhere" "$LAYERS/top"
 	echo goes on >"$MNT/after"
 	"$CTL" sync "$MNT"'
 stop_mount
 mount_layers "layer=$LAYERS/foreign"
 check 'another layer is made' touch "$MNT/x"
 stop_mount
-refused "'$LAYERS/foreign' is there already, and is another layer" "$LAYERS/work" "$LAYERS/foreign"
+refused "'$LAYERS/foreign' is there already, and is another layer" "$LAYERS/top" "$LAYERS/foreign"
 check 'what an interrupted one has left is taken by the next' bash -ec '
-	cp -a "$LAYERS/work" "$WORK/copy"
+	cp -a "$LAYERS/top" "$WORK/copy"
 	"$CTL" layer checkpoint "$WORK/copy" "$WORK/one"
 	# As if it had been interrupted before the exchange.
 	mv "$WORK/copy" "$WORK/fresh"; mv "$WORK/one" "$WORK/copy"; mv "$WORK/fresh" "$WORK/one"

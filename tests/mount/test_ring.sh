@@ -1,0 +1,142 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Requests that come through io_uring, where the kernel can: whatever else mounts meanwhile does the same.
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/lib.sh"
+
+SWITCH=/sys/module/fuse/parameters/enable_uring
+[ -w "$SWITCH" ] || skip 'this kernel has no FUSE over io_uring'
+was=$(cat "$SWITCH")
+echo Y >"$SWITCH"
+trap 'echo "$was" >"$SWITCH"; finish' EXIT
+
+# says_info REGEX: the newest daemon's log
+says_info() {
+	grep -Eq "$1" "${stderr_files[-1]}"
+}
+expect_stderr 'requests come through io_uring'
+
+start_mount log_level=info
+check 'requests come through io_uring where it is turned on' wait_until 5 says_info 'requests come through io_uring'
+
+check 'bytes of any length arrive, both ways' py <<'PY'
+for size in (1, 4095, 4096, 4097, 65536, 256 * 1024 + 1, MIB - 1, MIB, 5 * MIB + 3):
+    data = random.Random(size).randbytes(size)
+    write_file(MNT + "/file", data)
+    equal(read_file(BACKING + "/file") == data, True, "written, %d bytes" % size)
+    write_file(BACKING + "/other", data)
+    fd = os.open(MNT + "/other", os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    equal(os.pread(fd, size + 1, 0) == data, True, "read, %d bytes" % size)
+    os.close(fd)
+    os.unlink(MNT + "/other")
+PY
+
+check 'names, links, lists and attributes as long as they may be' py <<'PY'
+names = ["%04d" % n + "x" * 251 for n in range(2000)]
+os.mkdir(MNT + "/many")
+for name in names:
+    os.close(os.open(MNT + "/many/" + name, os.O_CREAT | os.O_WRONLY))
+equal(sorted(os.listdir(MNT + "/many")), names)
+os.symlink("t" * 4095, MNT + "/link")
+equal(os.readlink(MNT + "/link"), "t" * 4095)
+os.rename(MNT + "/many/" + names[0], MNT + "/" + "y" * 255)
+equal(os.path.exists(BACKING + "/" + "y" * 255), True)
+for size in (0, 1, 3000):
+    os.setxattr(MNT + "/file", "user.name", b"v" * size)
+    equal(os.getxattr(BACKING + "/file", "user.name"), b"v" * size)
+    equal(os.getxattr(MNT + "/file", "user.name"), b"v" * size)
+with raises(ENODATA):
+    os.getxattr(MNT + "/file", "user.other")
+with raises(ENOENT):
+    os.stat(MNT + "/nothing")
+PY
+
+# More wait than there are threads: the answers come from others, and who does not wait is served.
+check 'programs that wait for a lock keep nobody else waiting, and get it' py <<'PY'
+fd = os.open(MNT + "/file", os.O_RDWR)
+fcntl.lockf(fd, fcntl.LOCK_EX)
+
+def wait_for_lock(me):
+    mine = os.open(MNT + "/file", os.O_RDWR)
+    me.say("waits")
+    fcntl.lockf(mine, fcntl.LOCK_EX)
+    me.say("has it")
+    fcntl.lockf(mine, fcntl.LOCK_UN)
+
+waiting = [Process(wait_for_lock) for _ in range(24)]
+for process in waiting:
+    equal(process.hear(30), "waits")
+time.sleep(0.2)
+for n in range(200):
+    write_file(MNT + "/beside", b"%d" % n)
+    equal(read_file(MNT + "/beside"), b"%d" % n)
+waiting[0].kill()
+fcntl.lockf(fd, fcntl.LOCK_UN)
+for process in waiting[1:]:
+    equal(process.hear(30), "has it")
+PY
+
+check 'two who read and write at once see whole records' py <<'PY'
+def write_records(me):
+    fd = os.open(MNT + "/records", os.O_CREAT | os.O_RDWR)
+    for n in range(3000):
+        os.pwrite(fd, b"%08d" % n * 512, 4096 * (n % 8))
+    me.say("done")
+
+writer = Process(write_records)
+fd = os.open(MNT + "/records", os.O_CREAT | os.O_RDWR)
+done = False
+while not done:
+    for n in range(8):
+        data = os.pread(fd, 4096, 4096 * n)
+        equal(data, data[:8] * (len(data) // 8))
+    done = writer.hears_within(0)
+PY
+
+stop_mount
+
+for threads in 1 3; do
+	start_mount log_level=info,max_threads=$threads
+	check "max_threads=$threads serves" py <<'PY'
+for n in range(200):
+    write_file(MNT + "/file%d" % n, b"%d" % n)
+    equal(read_file(BACKING + "/file%d" % n), b"%d" % n)
+PY
+	stop_mount
+done
+
+start_mount log_level=info
+exec 8>"$MNT/open"
+echo text >&8
+kill -TERM "$DAEMON"
+expect_stderr 'is busy: detached|Terminated: unmounting'
+daemon_ends 15
+write_fails() {
+	if echo more >&8; then
+		echo 'a write after the end of the mount succeeded'
+		return 1
+	fi 2>/dev/null
+}
+check 'SIGTERM ends a mount whose files are open; their users get an error' write_fails
+exec 8>&-
+
+start_mount log_level=info
+dd if=/dev/zero of="$MNT/much" bs=64k count=20000 2>/dev/null &
+writer=$!
+sleep 0.3
+crash_daemon
+check 'kill -9 under load ends who waits' wait_until 10 process_gone "$writer"
+wait "$writer" || true
+
+LAUNCH=(strace -f -qq -o /dev/null -e trace=io_uring_setup -e inject=io_uring_setup:error=EPERM)
+if ! sanitized && strace -qq -o /dev/null true 2>/dev/null; then
+	expect_stderr 'FUSE over io_uring is turned on but cannot be used: Operation not permitted'
+	start_mount log_level=info
+	served() {
+		echo text >"$MNT/file"
+		same content text "$(cat "$BACKING/file")"
+		says_info "cannot be used: Operation not permitted"
+	}
+	check 'where the daemon may not use io_uring, the device serves and the log says so' served
+fi

@@ -39,6 +39,13 @@
 #define MEMORY_SIZE (FRONT_SIZE + 2 * MAX_WRITE)
 #define SUBMISSIONS 2
 
+/* Small requests in a row after which a thread stays on its queue's CPU. */
+#define BIND_AFTER 4
+
+/* Threads for each queue, where nobody says how many. */
+#define THREADS_DEFAULT 4
+#define THREADS_MANY_CPUS 2
+
 /* How long to wait before trying again to start a thread. */
 #define RETRY_NS 100000000
 
@@ -46,11 +53,13 @@ struct ring_worker {
 	struct ring *ring;
 	struct ring_worker *next; /* never changed once the worker is in the list */
 	unsigned queue;
-	bool bound; /* to the queue's CPU */
+	bool bound;	    /* to the queue's CPU */
+	unsigned small_run; /* requests since the last large read */
 	struct io_uring uring;
-	unsigned char *memory; /* FRONT_SIZE, the payload, and as much for replies of requests that carry one */
-	struct iovec entry[2]; /* headers and payload, as the kernel knows them */
-	uint64_t commit_id;    /* of the request that is being served */
+	unsigned char
+		*memory; /* FRONT_SIZE, the payload, and as much for replies of requests that carry one */
+	struct iovec entry[2];	 /* headers and payload, as the kernel knows them */
+	uint64_t commit_id;	 /* of the request that is being served */
 	_Atomic uint64_t unique; /* the same, as replies name it; 0: none, or it has been answered */
 	sem_t late;		 /* posted once the answer is in the following */
 	struct fuse_out_header late_header;
@@ -63,8 +72,8 @@ struct ring_worker {
 struct ring {
 	struct session *session;
 	unsigned queue_count;
-	unsigned wanted; /* threads for each queue, as long as requests wait in none */
-	bool started;
+	unsigned wanted; /* threads for each queue that do not wait for a late answer */
+	cpu_set_t cpus;	 /* those that the process may use */
 	bool joined;
 	_Atomic(struct ring_worker *) workers; /* grows at its head */
 	pthread_mutex_t lock;
@@ -93,7 +102,7 @@ static void worker_free(struct ring_worker *worker)
 }
 
 /* A worker in the list; its thread is not started. */
-static int worker_new(struct ring *ring, unsigned queue, bool bound, struct ring_worker **ret_worker)
+static int worker_new(struct ring *ring, unsigned queue, struct ring_worker **ret_worker)
 {
 	struct io_uring_params params = {
 		/* What the kernel has for a thread it does when that thread comes for it, and interrupts nothing. */
@@ -120,7 +129,6 @@ static int worker_new(struct ring *ring, unsigned queue, bool bound, struct ring
 	sem_init(&worker->late, 0, 0);
 	worker->ring = ring;
 	worker->queue = queue;
-	worker->bound = bound;
 	worker->ended = true;
 	worker->entry[0] = (struct iovec){worker->memory, sizeof(struct protocol_ring_headers)};
 	worker->entry[1] = (struct iovec){payload_of(worker), MAX_WRITE};
@@ -135,7 +143,8 @@ static int worker_new(struct ring *ring, unsigned queue, bool bound, struct ring
 
 static void prepare(struct ring_worker *worker, unsigned operation)
 {
-	struct protocol_ring_command command = {.commit_id = worker->commit_id, .queue = (uint16_t)worker->queue};
+	struct protocol_ring_command command = {.commit_id = worker->commit_id,
+						.queue = (uint16_t)worker->queue};
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&worker->uring);
 
 	/* There is one for each entry, and an entry is handed over once. */
@@ -264,7 +273,7 @@ static bool replace(struct ring *ring, unsigned queue)
 	}
 	if (serving >= ring->wanted)
 		return true;
-	if (worker_new(ring, queue, false, &worker) < 0)
+	if (worker_new(ring, queue, &worker) < 0)
 		return false;
 	return worker_start(worker) == 0;
 }
@@ -309,6 +318,36 @@ static bool await_late(struct ring_worker *worker)
 	return true;
 }
 
+static bool is_large_read(const struct protocol_ring_headers *headers, const struct protocol_header *header)
+{
+	struct fuse_read_in in;
+
+	memcpy(&in, headers->argument, sizeof(in));
+	return header->opcode == FUSE_READ && in.size >= STRAIGHT_MIN;
+}
+
+/*
+ * On the CPU of who asks a thread is woken soonest, and who asks has nothing to do meanwhile. Large reads are mostly
+ * made ahead: who asks goes on, and the bytes had better be copied on another CPU.
+ */
+static void choose_cpu(struct ring_worker *worker, bool large)
+{
+	const struct ring *ring = worker->ring;
+	cpu_set_t own;
+
+	worker->small_run = large ? 0 : worker->small_run + 1;
+	if (large && worker->bound) {
+		worker->bound = false;
+		(void)sched_setaffinity(0, sizeof(ring->cpus), &ring->cpus);
+	} else if (worker->small_run == BIND_AFTER && worker->queue < CPU_SETSIZE &&
+		   CPU_ISSET(worker->queue, &ring->cpus)) {
+		worker->bound = true;
+		CPU_ZERO(&own);
+		CPU_SET(worker->queue, &own);
+		(void)sched_setaffinity(0, sizeof(own), &own);
+	}
+}
+
 /* The request that is in the entry's memory. Return: false where the worker should end. */
 static bool serve(struct ring_worker *worker)
 {
@@ -324,10 +363,12 @@ static bool serve(struct ring_worker *worker)
 	    argument % sizeof(uint64_t) != 0) {
 		struct fuse_out_header refusal = {sizeof(refusal), -EIO, header.unique};
 
-		log_error("request %u through io_uring has %u bytes that make no sense", header.opcode, header.len);
+		log_error("request %u through io_uring has %u bytes that make no sense", header.opcode,
+			  header.len);
 		commit(worker, &refusal, 0);
 		return true;
 	}
+	choose_cpu(worker, is_large_read(headers, &header));
 	buffer = payload - argument - sizeof(header);
 	memcpy(buffer, &header, sizeof(header));
 	memcpy(buffer + sizeof(header), headers->argument, argument);
@@ -360,22 +401,11 @@ static bool take(struct ring_worker *worker)
 	return false;
 }
 
-static void bind_to_cpu(unsigned cpu)
-{
-	cpu_set_t set;
-
-	if (cpu >= CPU_SETSIZE)
-		return;
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	/* One that this process may not use, or that is off: anywhere, then. */
-	(void)sched_setaffinity(0, sizeof(set), &set);
-}
-
 /* The library of Debian 12 has this call in its header only. */
 static int enable(struct ring_worker *worker)
 {
-	return (int)syscall(SYS_io_uring_register, worker->uring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	return (int)syscall(SYS_io_uring_register, worker->uring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL,
+			    0);
 }
 
 static void *worker_run(void *argument)
@@ -383,8 +413,6 @@ static void *worker_run(void *argument)
 	struct ring_worker *worker = argument;
 	struct ring *ring = worker->ring;
 
-	if (worker->bound)
-		bind_to_cpu(worker->queue);
 	if (creds_thread_init() < 0 || enable(worker) < 0) {
 		log_error("cannot set up a thread for requests of CPU %u", worker->queue);
 	} else {
@@ -411,18 +439,21 @@ int ring_new(struct session *session, unsigned workers, struct ring **ret_ring)
 	pthread_mutex_init(&ring->lock, NULL);
 	ring->session = session;
 	ring->queue_count = possible < 1 ? 1 : (unsigned)possible;
-	ring->wanted = MAX(1U, workers / (online < 1 ? 1 : (unsigned)online));
+	if (sched_getaffinity(0, sizeof(ring->cpus), &ring->cpus) < 0)
+		CPU_ZERO(&ring->cpus);
+	ring->wanted = workers > 0   ? MAX(1U, workers / (online < 1 ? 1 : (unsigned)online))
+		       : online <= 8 ? THREADS_DEFAULT
+				     : THREADS_MANY_CPUS;
 	ring->serving = calloc(ring->queue_count, sizeof(ring->serving[0]));
 	if (ring->serving == NULL)
 		result = -ENOMEM;
-	/* The last to be offered is the first to be used: the one on the CPU of who asks. */
 	for (unsigned queue = 0; queue < ring->queue_count && result == 0; queue++) {
 		unsigned count = queue < (unsigned)online ? ring->wanted : 1;
 
 		for (unsigned i = 0; i < count && result == 0; i++) {
 			struct ring_worker *worker;
 
-			result = worker_new(ring, queue, i == 0, &worker);
+			result = worker_new(ring, queue, &worker);
 		}
 	}
 	if (result < 0) {
@@ -438,7 +469,6 @@ void ring_start(struct ring *ring)
 	struct ring_worker *worker = atomic_load(&ring->workers);
 	int result = 0;
 
-	ring->started = true;
 	for (; worker != NULL && result == 0; worker = worker->next)
 		result = worker_start(worker);
 	if (result < 0)

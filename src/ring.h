@@ -24,7 +24,7 @@ struct session;
 
 /**
  * ring_new() - have all that the kernel must not wait for in vain, once it is told to use rings
- * @workers: threads that serve requests; at least one for each CPU's queue
+ * @workers: threads that serve requests, shared among the CPUs' queues, at least one each; 0: as many as do well
  *
  * Return: 0, or -errno of io_uring_setup(2) or -ENOMEM: answer INIT without.
  */

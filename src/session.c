@@ -58,7 +58,7 @@ static bool prepare_ring(struct session *session)
 
 	if (!(atomic_load(&session->protocol.offered) & PROTOCOL_OVER_IO_URING))
 		return false;
-	result = ring_new(session, session->worker_count, &ring);
+	result = ring_new(session, session->fs->options.max_threads, &ring);
 	if (result < 0) {
 		log_warning("FUSE over io_uring is turned on but cannot be used: %s", strerror(-result));
 		return false;

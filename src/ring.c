@@ -474,7 +474,12 @@ void ring_start(struct ring *ring)
 	if (result < 0)
 		log_error("cannot start a thread for requests through io_uring: %s", strerror(-result));
 	else
-		log_info("requests come through io_uring, by %u queues", ring->queue_count);
+		log_debug("requests come through io_uring, by %u queues", ring->queue_count);
+}
+
+unsigned ring_queues(const struct ring *ring)
+{
+	return ring == NULL ? 0 : ring->queue_count;
 }
 
 unsigned ring_wake(struct ring *ring)

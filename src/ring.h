@@ -46,6 +46,9 @@ void ring_start(struct ring *ring);
  */
 ssize_t ring_reply(struct ring *ring, const struct iovec *iov, int count);
 
+/** ring_queues() - how many the kernel has been given; NULL is accepted: none */
+unsigned ring_queues(const struct ring *ring);
+
 /** ring_join() - end its threads, which the session says to be stopping; NULL is accepted. Idempotent. */
 void ring_join(struct ring *ring);
 

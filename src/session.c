@@ -378,6 +378,11 @@ int session_start(struct session *session)
 	return session->worker_count > 0 ? 0 : result;
 }
 
+unsigned session_rings(const struct session *session)
+{
+	return ring_queues(atomic_load(&session->ring));
+}
+
 int session_probe(struct session *session)
 {
 	struct statx stx;

@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -65,8 +66,11 @@ struct ring_worker {
 	struct fuse_out_header late_header;
 	unsigned char *late_bytes; /* malloc'ed */
 	size_t late_length;
-	pthread_t thread;
-	bool ended; /* protected by the ring's lock; a worker that has not said so can be signalled */
+	pthread_t thread; /* valid once started */
+	bool started;	  /* protected by the ring's lock */
+	bool said;	  /* that io_uring_enter(2) fails */
+	bool usable;	  /* protected by the ring's lock: the thread may use io_uring */
+	bool ended;	  /* protected by the ring's lock; a worker that has not said so can be signalled */
 };
 
 struct ring {
@@ -75,6 +79,9 @@ struct ring {
 	unsigned wanted; /* threads for each queue that do not wait for a late answer */
 	cpu_set_t cpus;	 /* those that the process may use */
 	bool joined;
+	bool given_up;		/* protected by lock: it is not to be told */
+	bool going;		/* protected by lock: the kernel has been told, threads may register */
+	pthread_cond_t changed; /* a worker has become usable or has ended, or going has changed */
 	_Atomic(struct ring_worker *) workers; /* grows at its head */
 	pthread_mutex_t lock;
 	unsigned *serving; /* by queue; protected by lock: threads that do not wait for a late answer */
@@ -248,17 +255,34 @@ static void *worker_run(void *argument);
 static int worker_start(struct ring_worker *worker)
 {
 	struct ring *ring = worker->ring;
+	pthread_t thread;
 	int result;
 
 	LOCK_SCOPE(&ring->lock);
 	if (atomic_load(&ring->session->stopping))
 		return -ESHUTDOWN;
-	result = -pthread_create(&worker->thread, NULL, worker_run, worker);
+	if (worker->started)
+		return -EALREADY;
+	result = -pthread_create(&thread, NULL, worker_run, worker);
 	if (result == 0) {
+		/* Not before: a call that fails leaves any value. */
+		worker->thread = thread;
+		worker->started = true;
 		worker->ended = false;
 		ring->serving[worker->queue]++;
 	}
 	return result;
+}
+
+/* One that could not be started before, or NULL. */
+static struct ring_worker *worker_unstarted(struct ring *ring, unsigned queue)
+{
+	struct ring_worker *worker = atomic_load(&ring->workers);
+
+	LOCK_SCOPE(&ring->lock);
+	while (worker != NULL && (worker->started || worker->queue != queue))
+		worker = worker->next;
+	return worker;
 }
 
 /* Return: has the queue the threads it should have? */
@@ -273,7 +297,8 @@ static bool replace(struct ring *ring, unsigned queue)
 	}
 	if (serving >= ring->wanted)
 		return true;
-	if (worker_new(ring, queue, &worker) < 0)
+	worker = worker_unstarted(ring, queue);
+	if (worker == NULL && worker_new(ring, queue, &worker) < 0)
 		return false;
 	return worker_start(worker) == 0;
 }
@@ -385,9 +410,12 @@ static bool take(struct ring_worker *worker)
 	int result;
 
 	result = io_uring_submit_and_wait(&worker->uring, 1);
-	if (result < 0 && result != -EINTR && result != -EAGAIN && result != -EBUSY) {
-		log_error("io_uring_enter: %s", strerror(-result));
-		return false;
+	/* What is to be submitted is still there: an answer must not be lost because memory is short for a moment. */
+	if (result < 0 && result != -EINTR) {
+		if (result != -EAGAIN && result != -EBUSY && !worker->said)
+			log_error("io_uring_enter: %s", strerror(-result));
+		worker->said = true;
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	}
 	if (io_uring_peek_cqe(&worker->uring, &cqe) < 0)
 		return true;
@@ -408,14 +436,59 @@ static int enable(struct ring_worker *worker)
 			    0);
 }
 
+/* Whatever keeps io_uring from the daemon should do so before the kernel relies on it. */
+static int try_out(struct ring_worker *worker)
+{
+	struct io_uring_cqe *cqe;
+	struct io_uring_sqe *sqe;
+	int result;
+
+	if (enable(worker) < 0)
+		return -errno;
+	sqe = io_uring_get_sqe(&worker->uring);
+	if (sqe == NULL)
+		return -EBUSY;
+	memset(sqe, 0, 2 * sizeof(*sqe));
+	sqe->opcode = IORING_OP_NOP;
+	do
+		result = io_uring_submit_and_wait(&worker->uring, 1);
+	while (result == -EINTR || result == -EAGAIN);
+	if (result >= 0)
+		result = io_uring_wait_cqe(&worker->uring, &cqe);
+	if (result == 0)
+		io_uring_cqe_seen(&worker->uring, cqe);
+	return result;
+}
+
+/* In its own thread. Return: may it register? */
+static bool worker_begin(struct ring_worker *worker)
+{
+	struct ring *ring = worker->ring;
+	int result;
+
+	/* What a thread is started by may be bound to a CPU. */
+	if (CPU_COUNT(&ring->cpus) > 0)
+		(void)sched_setaffinity(0, sizeof(ring->cpus), &ring->cpus);
+	result = creds_thread_init();
+	if (result == 0)
+		result = try_out(worker);
+	if (result < 0)
+		log_error("cannot use io_uring for requests of CPU %u: %s", worker->queue, strerror(-result));
+	LOCK_SCOPE(&ring->lock);
+	worker->usable = result == 0;
+	worker->ended = result < 0;
+	pthread_cond_broadcast(&ring->changed);
+	while (result == 0 && !ring->going && !ring->given_up && !atomic_load(&ring->session->stopping))
+		pthread_cond_wait(&ring->changed, &ring->lock);
+	return result == 0 && ring->going;
+}
+
 static void *worker_run(void *argument)
 {
 	struct ring_worker *worker = argument;
 	struct ring *ring = worker->ring;
 
-	if (creds_thread_init() < 0 || enable(worker) < 0) {
-		log_error("cannot set up a thread for requests of CPU %u", worker->queue);
-	} else {
+	if (worker_begin(worker)) {
 		mine = worker;
 		prepare(worker, PROTOCOL_RING_REGISTER);
 		while (!atomic_load_explicit(&ring->session->stopping, memory_order_relaxed) && take(worker))
@@ -424,21 +497,75 @@ static void *worker_run(void *argument)
 	atomic_store(&worker->unique, 0);
 	straight_thread_end();
 	LOCK_SCOPE(&ring->lock);
+	ring->serving[worker->queue]--;
 	worker->ended = true;
+	pthread_cond_broadcast(&ring->changed);
 	return NULL;
+}
+
+/* All that have been started can register, or one has failed. Return: 0 or -EPERM */
+static int await_usable(struct ring *ring)
+{
+	LOCK_SCOPE(&ring->lock);
+	for (struct ring_worker *worker = atomic_load(&ring->workers); worker != NULL;
+	     worker = worker->next) {
+		while (!worker->usable && !worker->ended)
+			pthread_cond_wait(&ring->changed, &ring->lock);
+		if (!worker->usable)
+			return -EPERM;
+	}
+	return 0;
+}
+
+/* As many as the kernel has queues, or -errno. Not sysconf(3): where /sys cannot be read it makes do with fewer. */
+static long possible_cpus(void)
+{
+	unsigned first, last, got;
+	FILE *file = fopen("/sys/devices/system/cpu/possible", "re");
+	long count = 0;
+
+	if (file == NULL)
+		return -errno;
+	while ((got = (unsigned)fscanf(file, "%u-%u", &first, &last)) == 1 || got == 2) {
+		count += got == 2 ? last - first + 1 : 1;
+		if (fgetc(file) != ',')
+			break;
+	}
+	fclose(file);
+	return count > 0 ? count : -ENODATA;
+}
+
+/* Before the kernel has been told: nobody has registered. */
+static void ring_give_up(struct ring *ring)
+{
+	{
+		LOCK_SCOPE(&ring->lock);
+		ring->given_up = true;
+		pthread_cond_broadcast(&ring->changed);
+	}
+	for (struct ring_worker *worker = atomic_load(&ring->workers); worker != NULL;
+	     worker = worker->next) {
+		if (worker->started)
+			pthread_join(worker->thread, NULL);
+	}
 }
 
 int ring_new(struct session *session, unsigned workers, struct ring **ret_ring)
 {
-	long possible = sysconf(_SC_NPROCESSORS_CONF), online = sysconf(_SC_NPROCESSORS_ONLN);
+	long possible = possible_cpus(), online = sysconf(_SC_NPROCESSORS_ONLN);
 	struct ring *ring = calloc(1, sizeof(*ring));
 	int result = 0;
 
 	if (ring == NULL)
 		return -ENOMEM;
+	if (possible < 0) {
+		free(ring);
+		return (int)possible;
+	}
 	pthread_mutex_init(&ring->lock, NULL);
+	pthread_cond_init(&ring->changed, NULL);
 	ring->session = session;
-	ring->queue_count = possible < 1 ? 1 : (unsigned)possible;
+	ring->queue_count = (unsigned)possible;
 	if (sched_getaffinity(0, sizeof(ring->cpus), &ring->cpus) < 0)
 		CPU_ZERO(&ring->cpus);
 	ring->wanted = workers > 0   ? MAX(1U, workers / (online < 1 ? 1 : (unsigned)online))
@@ -454,9 +581,14 @@ int ring_new(struct session *session, unsigned workers, struct ring **ret_ring)
 			struct ring_worker *worker;
 
 			result = worker_new(ring, queue, &worker);
+			if (result == 0)
+				result = worker_start(worker);
 		}
 	}
+	if (result == 0)
+		result = await_usable(ring);
 	if (result < 0) {
+		ring_give_up(ring);
 		ring_free(ring);
 		return result;
 	}
@@ -466,15 +598,10 @@ int ring_new(struct session *session, unsigned workers, struct ring **ret_ring)
 
 void ring_start(struct ring *ring)
 {
-	struct ring_worker *worker = atomic_load(&ring->workers);
-	int result = 0;
-
-	for (; worker != NULL && result == 0; worker = worker->next)
-		result = worker_start(worker);
-	if (result < 0)
-		log_error("cannot start a thread for requests through io_uring: %s", strerror(-result));
-	else
-		log_debug("requests come through io_uring, by %u queues", ring->queue_count);
+	LOCK_SCOPE(&ring->lock);
+	ring->going = true;
+	pthread_cond_broadcast(&ring->changed);
+	log_debug("requests come through io_uring, by %u queues", ring->queue_count);
 }
 
 unsigned ring_queues(const struct ring *ring)
@@ -490,6 +617,7 @@ unsigned ring_wake(struct ring *ring)
 	if (ring == NULL)
 		return 0;
 	LOCK_SCOPE(&ring->lock);
+	pthread_cond_broadcast(&ring->changed);
 	for (worker = atomic_load(&ring->workers); worker != NULL; worker = worker->next) {
 		if (!worker->ended && pthread_kill(worker->thread, SIGUSR1) == 0)
 			running++;
@@ -507,7 +635,7 @@ void ring_join(struct ring *ring)
 	while (ring_wake(ring) > 0)
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	for (worker = atomic_load(&ring->workers); worker != NULL; worker = worker->next) {
-		if (worker->thread != 0)
+		if (worker->started)
 			pthread_join(worker->thread, NULL);
 	}
 	ring->joined = true;
@@ -522,6 +650,7 @@ void ring_free(struct ring *ring)
 		worker_free(worker);
 	}
 	pthread_mutex_destroy(&ring->lock);
+	pthread_cond_destroy(&ring->changed);
 	free(ring->serving);
 	free(ring);
 }

@@ -126,7 +126,8 @@ void session_serve(struct session *session, unsigned char *buffer, size_t length
 	struct fuse_buf request = {.mem = buffer};
 
 	STRAIGHT_REPLIED();
-	current = (struct request){.space = space, .space_size = MAX_WRITE, .straight = straight};
+	current = (struct request){
+		.space = space, .space_size = MAX_WRITE, .straight = straight, .ring = !straight};
 	request.size = protocol_prepare(&session->protocol, buffer, length, &current);
 	layer_serve_begin(session->fs);
 	fuse_session_process_buf(session->fuse, &request);

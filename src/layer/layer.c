@@ -252,8 +252,8 @@ int layer_save(struct fs *fs, struct inode *inode, struct node *node)
 	}
 	version = atomic_load(&node->version);
 	fill_row(node, &row);
-	row.data = pages_pack(node->pages.data, &row.data_size);
-	row.zero = pages_pack(node->pages.zero, &row.zero_size);
+	row.data = page_set_pack(&node->pages.data, &row.data_size);
+	row.zero = page_set_pack(&node->pages.zero, &row.zero_size);
 	row.page_count = pages_data(&node->pages);
 	pthread_rwlock_unlock(&node->lock);
 	/* What is written from here on is in no page set of this record. */

@@ -55,9 +55,9 @@ static int unpack_pages(const struct node_row *row, struct pages *ret_pages)
 	int result;
 
 	ret_pages->clean = row->clean;
-	result = pages_unpack(row->data, row->data_size, &ret_pages->data);
+	result = page_set_unpack(row->data, row->data_size, &ret_pages->data);
 	if (result == 0)
-		result = pages_unpack(row->zero, row->zero_size, &ret_pages->zero);
+		result = page_set_unpack(row->zero, row->zero_size, &ret_pages->zero);
 	return result < 0 ? -EIO : 0;
 }
 
@@ -104,7 +104,7 @@ static void complete_attributes(struct node *node, const struct node_row *row)
 		node->stx.stx_size = before.stx_size;
 	}
 	if ((more & (OWN_MTIME | OWN_CONTENT)) && !(own & (OWN_MTIME | OWN_CONTENT)))
-		node->stx.stx_mtime = row->stx.stx_mtime;
+		node->stx.stx_mtime = packed_time(row->stx.stx_mtime);
 	if (more & OWN_CONTENT) {
 		node->stx.stx_size = row->stx.stx_size;
 		node->pages.clean = row->stx.stx_size;

@@ -44,6 +44,7 @@
 #include "layer/home.h"
 #include "layer/pages.h"
 #include "layer/store.h"
+#include "mapping/cache.h"
 
 /* The device of objects that were made on the mount, as statx(2) has it: no driver's. */
 #define LAYER_DEV_MAJOR 0xfffu
@@ -95,6 +96,7 @@ struct node {
 	struct inode *parent; /* protected by layer->place_lock; where it was last found; holds a reference */
 	char *name;	      /* protected by layer->place_lock; there */
 	struct fd_slot slot;  /* the page file's */
+	_Atomic(struct mapping *) windows; /* of the page file; set once, by the first read of several runs */
 	uint32_t saved; /* protected by lock; lower half of the version that the record has content of */
 	_Atomic uint32_t own; /* enum node_own; bits are only ever added, under layer->lock */
 	bool has_origin;      /* it stands for an object of BACKING; constant while being served */
@@ -199,7 +201,7 @@ int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node);
  * Of a kept layer's nodes the page file is synced first.
  *
  * Locks: layer->lock, node->lock; of a kept layer's neither while the disk is waited for.
- * Return: 0, or -errno of the sync or the database: then it is still to be done.
+ * Return: 0, -ENOMEM, or -errno of the sync or the database: then it is still to be done.
  */
 int layer_save(struct fs *fs, struct inode *inode, struct node *node);
 
@@ -242,6 +244,12 @@ struct statx_timestamp layer_now(void);
 
 /** layer_open_pages() - the page file of an object of the layer, to look at. Return: a descriptor, or -errno. */
 int layer_open_pages(struct fs *fs, struct inode *inode);
+
+/** layer_page_windows() - the windows of a node's page file, made by the first who asks; NULL without memory */
+struct mapping *layer_page_windows(struct fs *fs, struct node *node);
+
+/** layer_leave_page_file() - the node's page file is another's, or nobody's, from here on */
+void layer_leave_page_file(struct fs *fs, struct node *node);
 
 /** layer_page_file() - a descriptor of a node's page file, by its slot. Return: 0, -ENOENT, or -errno. */
 int layer_page_file(struct fs *fs, struct inode *inode, struct node *node, bool create,

@@ -39,9 +39,15 @@ void stack_part(struct fs *fs, struct node *node)
 
 void node_free(struct fs *fs, struct node *node)
 {
+	struct mapping *windows;
+
 	if (node == NULL)
 		return;
 	fd_slot_close(&fs->fds, &node->slot);
+	windows = atomic_load(&node->windows);
+	if (windows != NULL)
+		mapping_fini(windows);
+	free(windows);
 	stack_part(fs, node);
 	pages_fini(&node->pages);
 	pthread_rwlock_destroy(&node->lock);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
@@ -203,6 +204,33 @@ int layer_page_file(struct fs *fs, struct inode *inode, struct node *node, bool 
 		return fd;
 	fd_slot_fill(&fs->fds, &node->slot, inode, FD_LAYER, fd, ret_use);
 	return 0;
+}
+
+struct mapping *layer_page_windows(struct fs *fs, struct node *node)
+{
+	struct mapping *windows = atomic_load_explicit(&node->windows, memory_order_acquire), *fresh;
+
+	if (windows != NULL)
+		return windows;
+	fresh = calloc(1, sizeof(*fresh));
+	if (fresh == NULL || mapping_init(fresh, &fs->windows) < 0) {
+		free(fresh);
+		return NULL;
+	}
+	if (atomic_compare_exchange_strong(&node->windows, &windows, fresh))
+		return fresh;
+	mapping_fini(fresh);
+	free(fresh);
+	return windows;
+}
+
+void layer_leave_page_file(struct fs *fs, struct node *node)
+{
+	struct mapping *windows = atomic_load(&node->windows);
+
+	fd_slot_close(&fs->fds, &node->slot);
+	if (windows != NULL)
+		mapping_drop(windows, false);
 }
 
 int layer_open_pages(struct fs *fs, struct inode *inode)

@@ -195,24 +195,26 @@ uint64_t page_set_remove(struct page_set *set, uint64_t first, uint64_t end)
 	return count;
 }
 
-void *page_set_pack(struct page_set *set, size_t *ret_size)
+int page_set_pack(struct page_set *set, void **ret_packed, size_t *ret_size)
 {
 	roaring_bitmap_t *pages;
-	void *packed;
+	void *packed = NULL;
 
+	*ret_packed = NULL;
 	*ret_size = 0;
 	if (page_set_is_empty(set))
-		return NULL;
+		return 0;
 	pages = is_run(set) ? bitmap_of_run(set) : bitmap(set);
-	if (pages == NULL)
-		return NULL;
-	roaring_bitmap_run_optimize(pages);
-	packed = malloc(roaring_bitmap_portable_size_in_bytes(pages));
+	if (pages != NULL) {
+		roaring_bitmap_run_optimize(pages);
+		packed = malloc(roaring_bitmap_portable_size_in_bytes(pages));
+	}
 	if (packed != NULL)
 		*ret_size = roaring_bitmap_portable_serialize(pages, packed);
-	if (is_run(set))
+	if (is_run(set) && pages != NULL)
 		roaring_bitmap_free(pages);
-	return packed;
+	*ret_packed = packed;
+	return packed == NULL ? -ENOMEM : 0;
 }
 
 int page_set_unpack(const void *packed, size_t size, struct page_set *ret_set)

@@ -45,8 +45,14 @@ void page_set_add(struct page_set *set, uint64_t first, uint64_t end);
 /** page_set_remove() - take a range out. Return: how many pages went. */
 uint64_t page_set_remove(struct page_set *set, uint64_t first, uint64_t end);
 
-/** page_set_pack() - the set, put in order, in a portable form, malloc'ed; NULL with *ret_size 0 for an empty one */
-void *page_set_pack(struct page_set *set, size_t *ret_size);
+/**
+ * page_set_pack() - the set, put in order, in a portable form
+ * @ret_packed: malloc'ed; NULL for an empty set
+ * @ret_size:   of that, in bytes
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int page_set_pack(struct page_set *set, void **ret_packed, size_t *ret_size);
 
 /** page_set_unpack() - what page_set_pack() made. Return: 0, or -EINVAL for anything else. */
 int page_set_unpack(const void *packed, size_t size, struct page_set *ret_set);

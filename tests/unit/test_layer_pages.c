@@ -142,13 +142,14 @@ START_TEST(sets_survive_packing)
 	size_t size;
 	void *packed;
 
-	ck_assert_ptr_null(page_set_pack(&none, &size));
+	ck_assert_int_eq(page_set_pack(&none, &packed, &size), 0);
+	ck_assert_ptr_null(packed);
 	ck_assert_uint_eq(size, 0);
 	for (int runs = 1; runs <= 2; runs++) {
 		pages_set_data(&pages, 4, 8);
 		if (runs == 2)
 			pages_set_data(&pages, 100000, 170000);
-		packed = page_set_pack(&pages.data, &size);
+		ck_assert_int_eq(page_set_pack(&pages.data, &packed, &size), 0);
 		ck_assert_ptr_nonnull(packed);
 		ck_assert_int_eq(page_set_unpack(packed, size, &again), 0);
 		pages_fini(&pages);

@@ -88,14 +88,14 @@ struct file {
 	int error;			 /* protected by lock; errno of the last one */
 	_Atomic unsigned syncing;	 /* syncs that have begun and not said yet how they ended */
 	/* io=passthrough; see passthrough.h */
-	bool way_chosen; /* protected by lock; how all opens are served, while there are any */
-	int backing;	 /* protected by lock; the kernel's number of the backing file; 0: windows */
+	int backing; /* protected by lock; the kernel's number of the backing file; 0: windows */
 	_Atomic unsigned unseen_writers; /* handles that write without the daemon; written under lock */
-	_Atomic bool unseen;		 /* something may have been written so and is not synced */
+	bool way_chosen;      /* protected by lock; how all opens are served, while there are any */
+	_Atomic bool unseen;  /* something may have been written so and is not synced */
+	_Atomic bool lingers; /* opens=skip: counted as a writer, and on fs->lingering or just taken off it */
 	/* opens=skip; see unopened.h */
 	_Atomic(struct handle *) shared; /* set once, by the first request; NULL while handles are opened */
 	struct file *linger_next;	 /* protected by fs->linger_lock while it lingers */
-	_Atomic bool lingers;		 /* counted as a writer, and on fs->lingering or just taken off it */
 	_Atomic uint64_t wrote_ms;	 /* CLOCK_MONOTONIC_COARSE of the last write */
 	unsigned changes;		 /* protected by lock; by the mount, begun and not ended */
 	bool error_unheard;		 /* protected by lock; no handle was open, or none consumed it yet */

@@ -38,16 +38,16 @@ struct inode {
 	_Atomic bool write_only;	/* the daemon may open it for writing but not for reading */
 	bool indexed;			/* protected by the key shard's lock; in the key table */
 	_Atomic bool covered;		/* the directory that this very mount covers: shown empty */
+	_Atomic bool queued;		/* on fs->dirty, or taken off it and not looked at yet */
+	_Atomic bool names_dirty;	/* of a directory: entries changed and are not synced */
+	bool syncing, overdue;		/* loop thread only; being synced, and due again already */
 	struct identity_handle *handle; /* constant; NULL: the path descriptor is all there is */
 	struct fd_slot slots[FD_KINDS];
 	_Atomic(struct file *) file; /* set once, by the first open; see file.h */
 	_Atomic(struct node *) node; /* mode=cow: set once; see layer/layer.h */
 	_Atomic(struct mark *) mark; /* set once; see watch_look() */
-	_Atomic bool queued;	     /* on fs->dirty, or taken off it and not looked at yet */
 	struct inode *dirty_next;    /* protected by fs->dirty_lock while queued */
 	uint64_t dirty_since_ms;     /* protected by fs->dirty_lock while queued; CLOCK_MONOTONIC */
-	_Atomic bool names_dirty;    /* of a directory: entries changed and are not synced */
-	bool syncing, overdue;	     /* loop thread only; being synced, and due again already */
 };
 
 #define INODE_SHARDS 64

@@ -35,12 +35,18 @@ void layer_print_status(const json_t *object)
 	const json_t *files = json_object_get(object, "files"), *file;
 	uint64_t count = ctl_number(object, "totals.files"),
 		 changes = ctl_number(object, "totals.base_changes"),
-		 pages = ctl_number(object, "totals.pages");
+		 pages = ctl_number(object, "totals.pages"), bases = ctl_number(object, "bases");
 	char bytes[TEXT_SIZE], size[TEXT_SIZE];
 	size_t index;
 
 	fputs("layer ", stdout);
 	print_name(text_of(object, "directory", "in memory"));
+	if (bases > 0) {
+		fputs(", over layer ", stdout);
+		print_name(text_of(object, "base", "?"));
+	}
+	if (bases > 1)
+		printf(" and %llu more", (unsigned long long)bases - 1);
 	fputs(", over ", stdout);
 	print_name(text_of(object, "backing", "?"));
 	putchar('\n');

@@ -211,8 +211,7 @@ static int collect_places(struct adopting *adopting)
 static bool is_same(const struct origin_state *before, const struct statx *now)
 {
 	return !before->known ||
-	       (before->size == now->stx_size && before->mtime.tv_sec == now->stx_mtime.tv_sec &&
-		before->mtime.tv_nsec == now->stx_mtime.tv_nsec);
+	       (before->size == now->stx_size && packed_time_is(before->mtime, now->stx_mtime));
 }
 
 static int adopt_node(struct adopting *adopting, const struct node_row *row)

@@ -44,6 +44,12 @@ static int check_device(const struct home *layer, const char *path, char **ret_e
 	return 0;
 }
 
+/* Has the making of a layer come no further than this? */
+static bool is_beginning(const char *name)
+{
+	return name[0] == '.' || strcmp(name, HOME_LOCK) == 0 || strcmp(name, HOME_PAGES) == 0;
+}
+
 /* Nothing, an empty directory, or something with a database; that is looked into later. */
 static int check_free(const char *path, char **ret_error)
 {
@@ -59,7 +65,7 @@ static int check_free(const char *path, char **ret_error)
 	directory = S_ISDIR(info.st_mode) ? opendir(path) : NULL;
 	while (directory != NULL && (entry = readdir(directory)) != NULL) {
 		database = database || strcmp(entry->d_name, HOME_DATABASE) == 0;
-		empty = empty && entry->d_name[0] == '.';
+		empty = empty && is_beginning(entry->d_name);
 	}
 	if (directory != NULL) {
 		closedir(directory);

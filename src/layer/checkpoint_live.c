@@ -120,7 +120,7 @@ static void turn_node(struct fs *fs, struct node *node, struct base *base, struc
 	node->lower = lower;
 	atomic_store(&node->id, 0);
 	node->loose = false;
-	fd_slot_close(&fs->fds, &node->slot);
+	layer_leave_page_file(fs, node);
 	pthread_rwlock_unlock(&node->lock);
 }
 

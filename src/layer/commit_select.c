@@ -256,11 +256,6 @@ int commit_select(struct commit *commit, char *const *paths, size_t count)
 	return result;
 }
 
-static bool same_time(const struct statx_timestamp *a, const struct statx_timestamp *b)
-{
-	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
 /* Is what BACKING has under a name what the layer removed there, or put something over? */
 static int check_name(struct commit *commit, const struct commit_name *name)
 {
@@ -289,7 +284,7 @@ static int check_name(struct commit *commit, const struct commit_name *name)
 	if (named.removed.known && key.ino == named.removed_key.ino &&
 	    key.birth_ns == named.removed_key.birth_ns &&
 	    (!S_ISREG(there.stx_mode) ||
-	     (there.stx_size == named.removed.size && same_time(&there.stx_mtime, &named.removed.mtime))))
+	     (there.stx_size == named.removed.size && packed_time_is(named.removed.mtime, there.stx_mtime))))
 		return 0;
 	path = subject_name_path(commit->fs, name->parent, name->name);
 	return commit_fail(commit, -ESTALE, "'%s' is another file in BACKING by now; nothing was committed",

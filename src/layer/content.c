@@ -184,7 +184,7 @@ bool content_touch_locked(struct node *node, const struct content_writer *writer
 {
 	bool capability = node->capability && !writer->stores;
 
-	node->stx.stx_mtime = node->stx.stx_ctime = layer_now();
+	node->stx.stx_mtime = node->stx.stx_ctime = packed_time(layer_now());
 	if (writer->kill_setid)
 		node->stx.stx_mode = (uint16_t)mode_after_write(node->stx.stx_mode, writer->keeps_setgid);
 	node->capability = node->capability && !capability;

@@ -1,23 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Reading: run by run, each from where it is; or, where runs are short, all of a range from below and the layer's pages
- * over that.
- */
+/* Reading: run by run, each from where it is. */
 #include <errno.h>
 #include <string.h>
-#include <sys/uio.h>
+#include <sys/stat.h>
 
 #include "fs.h"
 #include "layer/content_private.h"
 #include "layer/layer.h"
 #include "layer/stack.h"
+#include "mapping/guard.h"
 #include "util.h"
-
-/* Ranges of at least so many runs, of so many pages each on the average, are not read run by run. */
-#define FINE_RUNS 4
-#define FINE_PAGES 2
-/* Data and gaps that are read at once. */
-#define FINE_PARTS 64
 
 static int read_fully(int fd, unsigned char *to, size_t length, uint64_t offset, size_t *ret_got)
 {
@@ -120,80 +112,46 @@ int access_read_data(struct access *access, unsigned char *to, size_t length, ui
 	return result;
 }
 
-/* Are the runs of a range so short that asking for each costs more than copying everything twice? */
-static bool is_fine(const struct node *node, uint64_t at, uint64_t end)
-{
-	uint64_t limit = end > at ? (end - at) / LAYER_PAGE / FINE_PAGES : 0, runs = 0;
-	enum page_kind kind;
-
-	for (; limit >= FINE_RUNS && at < end && runs < limit; runs++)
-		at = pages_run(&node->pages, at, end, &kind);
-	return runs >= FINE_RUNS && runs == limit;
-}
-
-/* Data that lies close together in the page file, with what is between, which goes nowhere. */
-struct batch {
-	struct iovec parts[FINE_PARTS];
-	int count;
-	uint64_t start;	 /* in the file */
-	uint64_t length; /* of the parts */
-	bool gap;	 /* the last part is one */
-	unsigned char nowhere[LAYER_PAGE];
+/* Data of a request that has several runs is copied out of windows: a call for each would cost more. */
+struct mapped {
+	bool begun;
+	struct mapping *windows; /* NULL: calls have to do */
+	struct window_source source;
+	struct window_pin pin;
+	uint64_t start; /* of what is pinned, in the file */
 };
 
-static int batch_read(struct batch *batch, int fd)
+static void mapped_begin(struct access *access, struct mapped *ret_mapped)
 {
-	ssize_t got = 0;
+	struct stat info;
 
-	/* Past its last data the page file may have ended. */
-	if (batch->gap)
-		batch->length -= batch->parts[--batch->count].iov_len;
-	if (batch->count > 0)
-		got = preadv(fd, batch->parts, batch->count, (off_t)batch->start);
-	if (got != (ssize_t)batch->length)
-		return got < 0 ? -errno : -EIO;
-	batch->count = 0;
-	batch->length = 0;
-	batch->gap = false;
-	return 0;
+	*ret_mapped = (struct mapped){.begun = true};
+	if (access_pages(access) < 0 || fstat(access->pages.fd, &info) < 0)
+		return;
+	ret_mapped->windows = layer_page_windows(access->fs, access->node);
+	ret_mapped->source =
+		(struct window_source){.fd = access->pages.fd, .size = (uint64_t)info.st_size, .quiet = true};
 }
 
-static void batch_add(struct batch *batch, unsigned char *to, uint64_t at, size_t length)
+/* Bytes of data pages, of a request that goes on to @end. Returns false where a call has to get them. */
+static bool mapped_copy(struct mapped *mapped, unsigned char *to, size_t length, uint64_t offset,
+			uint64_t end)
 {
-	batch->start = batch->count == 0 ? at : batch->start;
-	batch->gap = to == batch->nowhere;
-	batch->parts[batch->count++] = (struct iovec){to, length};
-	batch->length += length;
-}
+	uint64_t have = mapped->pin.window == NULL ? 0 : mapped->start + mapped->pin.length;
 
-/* All of a range as what is below has it, and over that what the layer has. */
-static int read_fine(struct access *access, unsigned char *to, uint64_t from, uint64_t end,
-		     content_reader *reader, void *context)
-{
-	struct batch batch = {.count = 0};
-	ssize_t got =
-		read_lower(access, access->node->lower, to, (size_t)(end - from), from, reader, context);
-	int result = got < 0 ? (int)got : access_pages(access);
-
-	if (result < 0)
-		return result;
-	memset(to + got, 0, (size_t)(end - from) - (size_t)got);
-	for (uint64_t at = from, next; at < end && result == 0; at = next) {
-		enum page_kind kind;
-
-		next = pages_run(&access->node->pages, at, end, &kind);
-		if (kind == PAGES_ZERO)
-			memset(to + (at - from), 0, (size_t)(next - at));
-		if (kind == PAGES_DATA)
-			batch_add(&batch, to + (at - from), at, (size_t)(next - at));
-		else if (batch.count > 0 && next - at <= LAYER_PAGE)
-			batch_add(&batch, batch.nowhere, at, (size_t)(next - at));
-		else
-			result = batch_read(&batch, access->pages.fd);
-		if (result == 0 && batch.count == FINE_PARTS)
-			result = batch_read(&batch, access->pages.fd);
+	if (mapped->windows == NULL || offset + length > mapped->source.size)
+		return false;
+	if (offset + length > have) {
+		window_unpin(&mapped->pin);
+		mapped->start = offset;
+		if (mapping_pin(mapped->windows, &mapped->source, offset, (size_t)(end - offset),
+				&mapped->pin) < 0) {
+			mapped->windows = NULL;
+			return false;
+		}
 	}
-	return result < 0 ? result : batch_read(&batch, access->pages.fd);
+	return offset + length <= mapped->start + mapped->pin.length &&
+	       guarded_copy(to, mapped->pin.bytes + (offset - mapped->start), length) == 0;
 }
 
 ssize_t content_read(struct fs *fs, struct inode *inode, struct node *node, unsigned char *to, size_t length,
@@ -201,31 +159,35 @@ ssize_t content_read(struct fs *fs, struct inode *inode, struct node *node, unsi
 {
 	CLEANUP(access_end)
 	struct access access = {fs, inode, node, FD_USE_NONE, FD_USE_NONE};
+	struct mapped mapped = {0};
 	uint64_t at = offset, end;
 	int result = 0;
 
 	pthread_rwlock_rdlock(&node->lock);
 	end = MIN(offset + length, node->stx.stx_size);
-	/* What fails is looked at run by run: it may be bytes that nobody asks for. */
-	if (is_fine(node, at, end) && read_fine(&access, to, at, end, reader, context) == 0)
-		at = end;
 	while (at < end && result == 0) {
 		enum page_kind kind;
 		uint64_t next = pages_run(&node->pages, at, end, &kind);
+		unsigned char *there = to + (at - offset);
 		size_t run = (size_t)(next - at);
-		ssize_t got = (ssize_t)run;
+		ssize_t got = 0;
 
-		if (kind == PAGES_DATA)
-			result = access_read_data(&access, to + (at - offset), run, at);
-		else if (kind == PAGES_CLEAN)
-			got = read_lower(&access, node->lower, to + (at - offset), run, at, reader, context);
-		else
-			got = 0;
+		if (kind == PAGES_DATA) {
+			if (!mapped.begun && run < end - offset)
+				mapped_begin(&access, &mapped);
+			result = mapped_copy(&mapped, there, run, at, end)
+					 ? 0
+					 : access_read_data(&access, there, run, at);
+			got = (ssize_t)run;
+		} else if (kind == PAGES_CLEAN) {
+			got = read_lower(&access, node->lower, there, run, at, reader, context);
+		}
 		result = got < 0 ? (int)got : result;
 		if (result == 0 && (size_t)got < run)
-			memset(to + (at - offset) + got, 0, run - (size_t)got);
+			memset(there + got, 0, run - (size_t)got);
 		at = result == 0 ? next : at;
 	}
 	pthread_rwlock_unlock(&node->lock);
+	window_unpin(&mapped.pin);
 	return at > offset || result == 0 ? (ssize_t)(at - MIN(offset, at)) : result;
 }

@@ -10,10 +10,10 @@
 #include "layer/db_private.h"
 #include "util.h"
 
-static void bind_time(sqlite3_stmt *statement, int index, const struct statx_timestamp *time)
+static void bind_time(sqlite3_stmt *statement, int index, struct packed_time time)
 {
-	sqlite3_bind_int64(statement, index, time->tv_sec);
-	sqlite3_bind_int64(statement, index + 1, time->tv_nsec);
+	sqlite3_bind_int64(statement, index, time.tv_sec);
+	sqlite3_bind_int64(statement, index + 1, time.tv_nsec);
 }
 
 static void bind_attributes(sqlite3_stmt *statement, const struct node_row *row)
@@ -28,10 +28,10 @@ static void bind_attributes(sqlite3_stmt *statement, const struct node_row *row)
 	db_bind_number(statement, 6, stx->stx_nlink);
 	db_bind_number(statement, 7, makedev(stx->stx_rdev_major, stx->stx_rdev_minor));
 	db_bind_number(statement, 8, stx->stx_size);
-	bind_time(statement, 9, &stx->stx_atime);
-	bind_time(statement, 11, &stx->stx_mtime);
-	bind_time(statement, 13, &stx->stx_ctime);
-	bind_time(statement, 15, &stx->stx_btime);
+	bind_time(statement, 9, packed_time(stx->stx_atime));
+	bind_time(statement, 11, packed_time(stx->stx_mtime));
+	bind_time(statement, 13, packed_time(stx->stx_ctime));
+	bind_time(statement, 15, packed_time(stx->stx_btime));
 	db_bind_number(statement, 17, row->clean);
 }
 
@@ -53,8 +53,8 @@ static void bind_before(sqlite3_stmt *statement, const struct origin_state *befo
 	if (!before->known)
 		return;
 	db_bind_number(statement, 29, before->size);
-	bind_time(statement, 30, &before->mtime);
-	bind_time(statement, 32, &before->ctime);
+	bind_time(statement, 30, before->mtime);
+	bind_time(statement, 32, before->ctime);
 }
 
 static void bind_pages(sqlite3_stmt *statement, const struct node_row *row)
@@ -87,10 +87,10 @@ int db_node_update(struct layer_db *db, const struct node_row *row, enum db_part
 	return db_run(statement);
 }
 
-static void read_time(sqlite3_stmt *statement, int column, struct statx_timestamp *ret_time)
+static struct packed_time read_time(sqlite3_stmt *statement, int column)
 {
-	ret_time->tv_sec = sqlite3_column_int64(statement, column);
-	ret_time->tv_nsec = (uint32_t)sqlite3_column_int64(statement, column + 1);
+	return (struct packed_time){sqlite3_column_int64(statement, column),
+				    (uint32_t)sqlite3_column_int64(statement, column + 1)};
 }
 
 static int read_handle(sqlite3_stmt *statement, struct identity_handle **ret_handle)
@@ -127,10 +127,10 @@ static int read_row(sqlite3_stmt *statement, struct node_row *ret_row)
 	stx->stx_rdev_major = major(rdev);
 	stx->stx_rdev_minor = minor(rdev);
 	stx->stx_size = db_number(statement, 7);
-	read_time(statement, 8, &stx->stx_atime);
-	read_time(statement, 10, &stx->stx_mtime);
-	read_time(statement, 12, &stx->stx_ctime);
-	read_time(statement, 14, &stx->stx_btime);
+	stx->stx_atime = unpacked_time(read_time(statement, 8));
+	stx->stx_mtime = unpacked_time(read_time(statement, 10));
+	stx->stx_ctime = unpacked_time(read_time(statement, 12));
+	stx->stx_btime = unpacked_time(read_time(statement, 14));
 	row.clean = db_number(statement, 16);
 	row.target = db_bytes(statement, 17, &size);
 	row.data = db_bytes(statement, 18, &row.data_size);
@@ -141,8 +141,8 @@ static int read_row(sqlite3_stmt *statement, struct node_row *ret_row)
 	row.page_count = db_number(statement, 27);
 	row.before.known = sqlite3_column_type(statement, 28) != SQLITE_NULL;
 	row.before.size = db_number(statement, 28);
-	read_time(statement, 29, &row.before.mtime);
-	read_time(statement, 31, &row.before.ctime);
+	row.before.mtime = read_time(statement, 29);
+	row.before.ctime = read_time(statement, 31);
 	if (read_handle(statement, &row.handle) < 0 || (row.data_size > 0 && row.data == NULL) ||
 	    (row.zero_size > 0 && row.zero == NULL)) {
 		db_row_fini(&row);

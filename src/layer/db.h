@@ -23,11 +23,35 @@
 
 struct layer_db;
 
+/* struct statx_timestamp without what it has to spare: nodes are many and have several. */
+struct packed_time {
+	int64_t tv_sec;
+	uint32_t tv_nsec;
+} __attribute__((packed, aligned(4)));
+
+/** packed_time() - a time as nodes keep it */
+static inline struct packed_time packed_time(struct statx_timestamp time)
+{
+	return (struct packed_time){time.tv_sec, time.tv_nsec};
+}
+
+/** unpacked_time() - the same for everybody else */
+static inline struct statx_timestamp unpacked_time(struct packed_time time)
+{
+	return (struct statx_timestamp){.tv_sec = time.tv_sec, .tv_nsec = time.tv_nsec};
+}
+
+/** packed_time_is() - are they the same? */
+static inline bool packed_time_is(struct packed_time time, struct statx_timestamp other)
+{
+	return time.tv_sec == other.tv_sec && time.tv_nsec == other.tv_nsec;
+}
+
 /* What an object of BACKING looked like at a moment; each of these differs once somebody changed it. */
 struct origin_state {
-	bool known; /* false: of a layer that an earlier version wrote */
 	uint64_t size;
-	struct statx_timestamp mtime, ctime;
+	struct packed_time mtime, ctime;
+	bool known; /* false: of a layer that an earlier version wrote */
 };
 
 /* One record of a node. Pointers are malloc'ed and the row's own; free with db_row_fini(). */

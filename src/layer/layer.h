@@ -44,6 +44,7 @@
 #include "layer/home.h"
 #include "layer/pages.h"
 #include "layer/store.h"
+#include "mapping/cache.h"
 
 /* The device of objects that were made on the mount, as statx(2) has it: no driver's. */
 #define LAYER_DEV_MAJOR 0xfffu
@@ -65,10 +66,10 @@ enum node_own {
 
 /* What of struct statx a node keeps: every inode that the kernel knows has a node, and statx's own has twice this. */
 struct node_stat {
-	uint16_t stx_mode;
-	uint32_t stx_uid, stx_gid, stx_nlink, stx_rdev_major, stx_rdev_minor;
 	uint64_t stx_size;
-	struct statx_timestamp stx_atime, stx_mtime, stx_ctime, stx_btime;
+	struct packed_time stx_atime, stx_mtime, stx_ctime, stx_btime;
+	uint32_t stx_uid, stx_gid, stx_nlink, stx_rdev_major, stx_rdev_minor;
+	uint16_t stx_mode;
 };
 
 /** node_stat_of() - what a node keeps of attributes */
@@ -77,11 +78,10 @@ struct node_stat node_stat_of(const struct statx *stx);
 /** node_stat_statx() - the same as attributes, with nothing but these */
 struct statx node_stat_statx(const struct node_stat *stat);
 
+/* What every changed file costs in memory: fields lie by size. */
 struct node {
-	/* Of these, committing and discarding take away while nobody is served; see serve.h. */
-	_Atomic uint64_t id;  /* 0: the layer has no record of it; written under layer->lock */
-	_Atomic uint32_t own; /* enum node_own; bits are only ever added, under layer->lock */
-	bool has_origin;      /* it stands for an object of BACKING; constant while being served */
+	/* Of id and own, committing and discarding take away while nobody is served; see serve.h. */
+	_Atomic uint64_t id; /* 0: the layer has no record of it; written under layer->lock */
 	/*
 	 * Grows with each change of content and attributes; written under lock. What was changed, forgotten and made
 	 * anew begins above all that it ever was.
@@ -93,14 +93,17 @@ struct node {
 	struct node_stat stx;	    /* protected by lock; as far as it is own, else what BACKING last was */
 	struct pages pages;	    /* protected by lock; of a file with OWN_CONTENT */
 	struct origin_state before; /* protected by lock; as in struct node_row */
+	struct inode *parent; /* protected by layer->place_lock; where it was last found; holds a reference */
+	char *name;	      /* protected by layer->place_lock; there */
+	struct fd_slot slot;  /* the page file's */
+	_Atomic(struct mapping *) windows; /* of the page file; set once, by the first read of several runs */
+	uint32_t saved; /* protected by lock; lower half of the version that the record has content of */
+	_Atomic uint32_t own; /* enum node_own; bits are only ever added, under layer->lock */
+	bool has_origin;      /* it stands for an object of BACKING; constant while being served */
 	bool capability; /* protected by lock; it may have security.capability, which a write takes away */
 	bool unsaved; /* protected by lock; content differs from the record's, until the record is written */
 	bool loose;   /* protected by lock; its page file may have pages that are no data */
 	_Atomic bool told; /* that BACKING's object changed under the layer's copies */
-	uint32_t saved;	   /* protected by lock; lower half of the version that the record has content of */
-	struct inode *parent; /* protected by layer->place_lock; where it was last found; holds a reference */
-	char *name;	      /* protected by layer->place_lock; there */
-	struct fd_slot slot;  /* the page file's */
 };
 
 /* The thread that looks for strays; see sweep.h. */
@@ -198,7 +201,7 @@ int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node);
  * Of a kept layer's nodes the page file is synced first.
  *
  * Locks: layer->lock, node->lock; of a kept layer's neither while the disk is waited for.
- * Return: 0, or -errno of the sync or the database: then it is still to be done.
+ * Return: 0, -ENOMEM, or -errno of the sync or the database: then it is still to be done.
  */
 int layer_save(struct fs *fs, struct inode *inode, struct node *node);
 
@@ -241,6 +244,12 @@ struct statx_timestamp layer_now(void);
 
 /** layer_open_pages() - the page file of an object of the layer, to look at. Return: a descriptor, or -errno. */
 int layer_open_pages(struct fs *fs, struct inode *inode);
+
+/** layer_page_windows() - the windows of a node's page file, made by the first who asks; NULL without memory */
+struct mapping *layer_page_windows(struct fs *fs, struct node *node);
+
+/** layer_leave_page_file() - the node's page file is another's, or nobody's, from here on */
+void layer_leave_page_file(struct fs *fs, struct node *node);
 
 /** layer_page_file() - a descriptor of a node's page file, by its slot. Return: 0, -ENOENT, or -errno. */
 int layer_page_file(struct fs *fs, struct inode *inode, struct node *node, bool create,

@@ -39,9 +39,15 @@ void stack_part(struct fs *fs, struct node *node)
 
 void node_free(struct fs *fs, struct node *node)
 {
+	struct mapping *windows;
+
 	if (node == NULL)
 		return;
 	fd_slot_close(&fs->fds, &node->slot);
+	windows = atomic_load(&node->windows);
+	if (windows != NULL)
+		mapping_fini(windows);
+	free(windows);
 	stack_part(fs, node);
 	pages_fini(&node->pages);
 	pthread_rwlock_destroy(&node->lock);
@@ -55,9 +61,9 @@ static int unpack_pages(const struct node_row *row, struct pages *ret_pages)
 	int result;
 
 	ret_pages->clean = row->clean;
-	result = pages_unpack(row->data, row->data_size, &ret_pages->data);
+	result = page_set_unpack(row->data, row->data_size, &ret_pages->data);
 	if (result == 0)
-		result = pages_unpack(row->zero, row->zero_size, &ret_pages->zero);
+		result = page_set_unpack(row->zero, row->zero_size, &ret_pages->zero);
 	return result < 0 ? -EIO : 0;
 }
 
@@ -104,7 +110,7 @@ static void complete_attributes(struct node *node, const struct node_row *row)
 		node->stx.stx_size = before.stx_size;
 	}
 	if ((more & (OWN_MTIME | OWN_CONTENT)) && !(own & (OWN_MTIME | OWN_CONTENT)))
-		node->stx.stx_mtime = row->stx.stx_mtime;
+		node->stx.stx_mtime = packed_time(row->stx.stx_mtime);
 	if (more & OWN_CONTENT) {
 		node->stx.stx_size = row->stx.stx_size;
 		node->pages.clean = row->stx.stx_size;

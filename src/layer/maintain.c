@@ -202,7 +202,7 @@ void maintain_reset(struct fs *fs, struct inode *inode)
 	atomic_store(&node->told, false);
 	atomic_store(&node->own, 0);
 	pthread_rwlock_unlock(&node->lock);
-	fd_slot_close(&fs->fds, &node->slot);
+	layer_leave_page_file(fs, node);
 	if (inode != fs->root && id != 0) {
 		atomic_store(&node->id, 0);
 		atomic_fetch_sub(&fs->layer->origins, node->has_origin);

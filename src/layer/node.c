@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
@@ -25,10 +26,10 @@ struct node_stat node_stat_of(const struct statx *stx)
 		.stx_rdev_major = stx->stx_rdev_major,
 		.stx_rdev_minor = stx->stx_rdev_minor,
 		.stx_size = stx->stx_size,
-		.stx_atime = stx->stx_atime,
-		.stx_mtime = stx->stx_mtime,
-		.stx_ctime = stx->stx_ctime,
-		.stx_btime = stx->stx_btime,
+		.stx_atime = packed_time(stx->stx_atime),
+		.stx_mtime = packed_time(stx->stx_mtime),
+		.stx_ctime = packed_time(stx->stx_ctime),
+		.stx_btime = packed_time(stx->stx_btime),
 	};
 }
 
@@ -43,10 +44,10 @@ struct statx node_stat_statx(const struct node_stat *stat)
 		.stx_rdev_major = stat->stx_rdev_major,
 		.stx_rdev_minor = stat->stx_rdev_minor,
 		.stx_size = stat->stx_size,
-		.stx_atime = stat->stx_atime,
-		.stx_mtime = stat->stx_mtime,
-		.stx_ctime = stat->stx_ctime,
-		.stx_btime = stat->stx_btime,
+		.stx_atime = unpacked_time(stat->stx_atime),
+		.stx_mtime = unpacked_time(stat->stx_mtime),
+		.stx_ctime = unpacked_time(stat->stx_ctime),
+		.stx_btime = unpacked_time(stat->stx_btime),
 	};
 }
 
@@ -142,8 +143,8 @@ static void take_attributes(const struct node_stat *from, struct statx *to)
 	to->stx_uid = from->stx_uid;
 	to->stx_gid = from->stx_gid;
 	to->stx_nlink = from->stx_nlink;
-	to->stx_atime = from->stx_atime;
-	to->stx_ctime = from->stx_ctime;
+	to->stx_atime = unpacked_time(from->stx_atime);
+	to->stx_ctime = unpacked_time(from->stx_ctime);
 }
 
 int layer_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
@@ -180,7 +181,7 @@ int layer_statx(struct fs *fs, struct inode *inode, struct statx *ret_stx)
 	if (own & OWN_ATTRIBUTES)
 		take_attributes(&node->stx, ret_stx);
 	if (own & (OWN_MTIME | OWN_CONTENT))
-		ret_stx->stx_mtime = node->stx.stx_mtime;
+		ret_stx->stx_mtime = unpacked_time(node->stx.stx_mtime);
 	if ((own & OWN_CONTENT) && S_ISREG(inode->type)) {
 		ret_stx->stx_size = node->stx.stx_size;
 		ret_stx->stx_blocks = blocks_of(node, ret_stx->stx_blocks);
@@ -203,6 +204,33 @@ int layer_page_file(struct fs *fs, struct inode *inode, struct node *node, bool 
 		return fd;
 	fd_slot_fill(&fs->fds, &node->slot, inode, FD_LAYER, fd, ret_use);
 	return 0;
+}
+
+struct mapping *layer_page_windows(struct fs *fs, struct node *node)
+{
+	struct mapping *windows = atomic_load_explicit(&node->windows, memory_order_acquire), *fresh;
+
+	if (windows != NULL)
+		return windows;
+	fresh = calloc(1, sizeof(*fresh));
+	if (fresh == NULL || mapping_init(fresh, &fs->windows) < 0) {
+		free(fresh);
+		return NULL;
+	}
+	if (atomic_compare_exchange_strong(&node->windows, &windows, fresh))
+		return fresh;
+	mapping_fini(fresh);
+	free(fresh);
+	return windows;
+}
+
+void layer_leave_page_file(struct fs *fs, struct node *node)
+{
+	struct mapping *windows = atomic_load(&node->windows);
+
+	fd_slot_close(&fs->fds, &node->slot);
+	if (windows != NULL)
+		mapping_drop(windows, false);
 }
 
 int layer_open_pages(struct fs *fs, struct inode *inode)

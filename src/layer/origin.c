@@ -22,13 +22,10 @@ const char *origin_change_name(enum origin_change change)
 
 struct origin_state origin_state(const struct statx *stx)
 {
-	return (struct origin_state){
-		.known = true, .size = stx->stx_size, .mtime = stx->stx_mtime, .ctime = stx->stx_ctime};
-}
-
-static bool same_time(const struct statx_timestamp *a, const struct statx_timestamp *b)
-{
-	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+	return (struct origin_state){.size = stx->stx_size,
+				     .mtime = packed_time(stx->stx_mtime),
+				     .ctime = packed_time(stx->stx_ctime),
+				     .known = true};
 }
 
 enum origin_change origin_compare(const struct origin_state *before, const struct statx *now)
@@ -37,8 +34,8 @@ enum origin_change origin_compare(const struct origin_state *before, const struc
 		return ORIGIN_GONE;
 	if (!before->known)
 		return ORIGIN_UNKNOWN;
-	return before->size == now->stx_size && same_time(&before->mtime, &now->stx_mtime) &&
-			       same_time(&before->ctime, &now->stx_ctime)
+	return before->size == now->stx_size && packed_time_is(before->mtime, now->stx_mtime) &&
+			       packed_time_is(before->ctime, now->stx_ctime)
 		       ? ORIGIN_SAME
 		       : ORIGIN_CHANGED;
 }

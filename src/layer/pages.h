@@ -7,23 +7,22 @@
  * BACKING's; data, its bytes lie in the layer's page file at the same offset; zero, it reads as zeros and
  * has no bytes anywhere. What is past the clean bytes and no data is zero without being noted.
  *
- * Two compressed sets of page numbers and a length. Knows no files and takes no lock: the owner's.
+ * Two sets of page numbers and a length. Knows no files and takes no lock: the owner's.
  */
 
-#include <stddef.h>
 #include <stdint.h>
+
+#include "layer/page_set.h"
 
 /* Of the layer, whatever the machine's: a layer may be kept. */
 #define LAYER_PAGE UINT64_C(4096)
 /* Page numbers have 32 bits. */
 #define LAYER_FILE_MAX (LAYER_PAGE << 32)
 
-struct roaring_bitmap_s;
-
 struct pages {
-	struct roaring_bitmap_s *data; /* NULL: none */
-	struct roaring_bitmap_s *zero; /* NULL: none; disjoint from data, all below clean */
-	uint64_t clean;		       /* bytes from the start that are BACKING's where no page is noted */
+	struct page_set data;
+	struct page_set zero; /* disjoint from data, all below clean */
+	uint64_t clean;	      /* bytes from the start that are BACKING's where no page is noted */
 };
 
 enum page_kind { PAGES_CLEAN, PAGES_DATA, PAGES_ZERO };
@@ -67,11 +66,5 @@ uint64_t pages_data(const struct pages *pages);
 
 /** pages_clean() - how many pages have clean bytes */
 uint64_t pages_clean(const struct pages *pages);
-
-/** pages_pack() - the set in a portable form, malloc'ed; NULL with *ret_size 0 for an empty one */
-void *pages_pack(struct roaring_bitmap_s *set, size_t *ret_size);
-
-/** pages_unpack() - what pages_pack() made. Return: 0, or -EINVAL for anything else. */
-int pages_unpack(const void *packed, size_t size, struct roaring_bitmap_s **ret_set);
 
 #endif

@@ -51,7 +51,7 @@ static struct statx covered_by(const struct db_named *named)
 	struct statx stx = {.stx_mask = STATX_BTIME,
 			    .stx_ino = named->removed_key.ino,
 			    .stx_size = named->removed.size,
-			    .stx_mtime = named->removed.mtime};
+			    .stx_mtime = unpacked_time(named->removed.mtime)};
 
 	stx.stx_btime.tv_sec = named->removed_key.birth_ns / 1000000000;
 	stx.stx_btime.tv_nsec = (uint32_t)(named->removed_key.birth_ns % 1000000000);

@@ -13,6 +13,7 @@
 #include "layer/keep.h"
 #include "layer/report_diff.h"
 #include "layer/serve.h"
+#include "layer/stack.h"
 #include "layer/subject.h"
 
 /* An answer's end has to fit behind its last row. */
@@ -74,12 +75,18 @@ bool report_number(const char *text, const char **ret_end, uint64_t *ret_number)
 int report_info(struct fs *fs, char **ret_reply)
 {
 	const struct layer *layer = fs->layer;
-	json_t *object = json_pack(
-		"{so so sI sI sI sb}", "directory", layer->kept ? json_name(fs->options.layer) : json_null(),
-		"backing", json_name(fs->backing_path), "format", (json_int_t)DB_FORMAT, "bytes",
-		(json_int_t)(atomic_load(&layer->page_count) * LAYER_PAGE), "max", (json_int_t)layer->max,
-		"interrupted",
-		keep_commit_noted(fs, NULL, NULL) > 0 && !atomic_load(&layer->progress.running));
+	json_t *object;
+
+	/* A checkpoint adds one. */
+	LAYER_SERVE_SCOPE(fs);
+	object = json_pack("{so sI so so sI sI sI sb}", "directory",
+			   layer->kept ? json_name(fs->options.layer) : json_null(), "bases",
+			   (json_int_t)layer->base_count, "base",
+			   layer->base_count > 0 ? json_name(layer->bases[0]->home.path) : json_null(),
+			   "backing", json_name(fs->backing_path), "format", (json_int_t)DB_FORMAT, "bytes",
+			   (json_int_t)(atomic_load(&layer->page_count) * LAYER_PAGE), "max",
+			   (json_int_t)layer->max, "interrupted",
+			   keep_commit_noted(fs, NULL, NULL) > 0 && !atomic_load(&layer->progress.running));
 
 	*ret_reply = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
 	json_decref(object);

@@ -11,7 +11,8 @@ struct fs;
 
 /**
  * report_info() - the layer as a whole
- * @ret_reply: {"directory" or null, "backing", "format", "bytes", "max", "interrupted": a commit was}; malloc'ed
+ * @ret_reply: {"directory" or null, "bases": how many there are below it, "base": the topmost of them or null, "backing",
+ *             "format", "bytes", "max", "interrupted": a commit was}; malloc'ed
  *
  * Return: 0 or -ENOMEM.
  */

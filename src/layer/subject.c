@@ -21,8 +21,8 @@ static int snapshot(struct subject *subject, const struct node_row *row)
 		subject->stx = row->stx;
 		subject->before = row->before;
 		subject->pages.clean = row->clean;
-		result = pages_unpack(row->data, row->data_size, &subject->pages.data);
-		return result < 0 ? result : pages_unpack(row->zero, row->zero_size, &subject->pages.zero);
+		result = page_set_unpack(row->data, row->data_size, &subject->pages.data);
+		return result < 0 ? result : page_set_unpack(row->zero, row->zero_size, &subject->pages.zero);
 	}
 	pthread_rwlock_rdlock(&node->lock);
 	subject->own = atomic_load(&node->own) & OWN_ALL;

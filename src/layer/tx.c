@@ -65,11 +65,11 @@ static void apply(struct tx_node *taken)
 		stx->stx_uid = taken->stx.stx_uid;
 		stx->stx_gid = taken->stx.stx_gid;
 		stx->stx_nlink = taken->stx.stx_nlink;
-		stx->stx_atime = taken->stx.stx_atime;
-		stx->stx_ctime = taken->stx.stx_ctime;
+		stx->stx_atime = packed_time(taken->stx.stx_atime);
+		stx->stx_ctime = packed_time(taken->stx.stx_ctime);
 	}
 	if (taken->set & OWN_MTIME)
-		stx->stx_mtime = taken->stx.stx_mtime;
+		stx->stx_mtime = packed_time(taken->stx.stx_mtime);
 	atomic_fetch_or(&taken->node->own, taken->set);
 	atomic_fetch_add(&taken->node->version, 1);
 }

@@ -92,6 +92,9 @@ see >"$WORK/third"
 stop_mount
 mount_layers "layer=$LAYERS/top"
 check 'the next mount brings the checkpoints along' same_as "$WORK/third"
+check 'status says over which layers it lies' bash -ec '
+	"$CTL" layer status "$MNT" >"$WORK/said"
+	test "$(head -n 1 "$WORK/said")" = "layer $LAYERS/top, over layer $LAYERS/second and 1 more, over $BACKING"'
 stop_mount
 mount_layers "layer_base=$LAYERS/first"
 check 'a checkpoint is what the layer was' same_as "$WORK/first"
@@ -190,7 +193,11 @@ check 'what an interrupted one has left is taken by the next' bash -ec '
 	"$CTL" layer checkpoint "$WORK/copy" "$WORK/one"
 	# As if it had been interrupted before the exchange.
 	mv "$WORK/copy" "$WORK/fresh"; mv "$WORK/one" "$WORK/copy"; mv "$WORK/fresh" "$WORK/one"
-	"$CTL" layer checkpoint "$WORK/copy" "$WORK/one"'
+	"$CTL" layer checkpoint "$WORK/copy" "$WORK/one"
+	# As if it had been interrupted before there was a database.
+	mkdir "$WORK/begun"
+	touch "$WORK/begun/lock"
+	"$CTL" layer checkpoint "$WORK/copy" "$WORK/begun"'
 start_mount_at "$BACKING" "$mnt" mode=cow
 refused "the layer of this mount is in memory: it needs layer=" "$MNT" "$WORK/x"
 stop_mount

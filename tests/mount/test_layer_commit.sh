@@ -403,3 +403,72 @@ PY
 	mount -o loop "$IMAGE.image" "$IMAGE"
 	drop_image
 fi
+
+# Where blocks can be shared nothing of a kept layer is copied.
+for fs in xfs btrfs; do
+	if ! image "$fs" 320M; then
+		skip_check "$fs: a commit shares blocks" "$IMAGE_ERROR"
+		continue
+	fi
+	use_image_as_backing
+	LAYER=$IMAGE/layer
+	options=mode=cow,layer=$LAYER
+	check "$fs: files are given" py <<'PY'
+from tree import *
+for name in ("part", "short", "holed"):
+    write_file(BACKING + "/" + name, b"b" * (64 * 4096 + 100))
+os.sync()
+PY
+	mnt=$(mktemp -d "$WORK/mnt.XXXXXX")
+	mount_layer
+	check "$fs: a commit shares the blocks of pages, and no others are moved" py <<'PY'
+from tree import *
+import fcntl
+
+def blocks(path):
+    """By page of a file, where on the disk it is."""
+    fd, found = os.open(path, os.O_RDONLY), {}
+    buffer = bytearray(struct.pack("=QQLLLL", 0, 2 ** 64 - 1, 1, 0, 256, 0) + bytes(56 * 256))
+    fcntl.ioctl(fd, 0xC020660B, buffer)  # FS_IOC_FIEMAP, of what was flushed before
+    os.close(fd)
+    for number in range(struct.unpack_from("=L", buffer, 20)[0]):
+        logical, physical, length = struct.unpack_from("=QQQ", buffer, 32 + 56 * number)
+        found.update({(logical + at) // 4096: physical + at for at in range(0, length, 4096)})
+    return found
+
+def overwrite(name, data, offset):
+    fd = os.open(MNT + "/" + name, os.O_WRONLY | os.O_CREAT)
+    os.pwrite(fd, data, offset)
+    os.fsync(fd)
+    os.close(fd)
+
+given = blocks(BACKING + "/part")
+overwrite("part", b"x" * (16 * 4096), 8 * 4096)
+overwrite("part", b"y", 40 * 4096 + 5)
+overwrite("part", b"z", 64 * 4096 + 99)
+overwrite("short", b"x" * 8192, 0)
+os.truncate(MNT + "/short", 4096 + 7)
+overwrite("holed", b"x" * 16384, 8192)
+subprocess.check_call(["fallocate", "--punch-hole", "-o", "8192", "-l", "4096", MNT + "/holed"])
+overwrite("new", b"n" * (5 * 4096 + 1), 0)
+os.sync()
+subprocess.check_call([os.environ["CTL"], "sync", MNT])
+pages = os.environ["LAYER"] + "/pages"
+layer = {place for name in os.listdir(pages) for place in blocks(pages + "/" + name).values()}
+seen = tree(MNT)
+commit(MNT)
+same(seen, tree(MNT))
+same(seen, tree(BACKING))
+os.sync()
+now = blocks(BACKING + "/part")
+equal(sorted(page for page in now if now[page] != given[page]), list(range(8, 24)) + [40, 64])
+# Cutting a file's last page where the file ends makes some file systems write it anew.
+equal({page for page in now if now[page] in layer} - {64}, set(range(8, 24)) | {40})
+equal([place in layer for page, place in blocks(BACKING + "/new").items() if page < 5], [True] * 5, "what was made")
+equal(blocks(BACKING + "/short")[0] in layer, True, "what was cut")
+equal({page: place in layer for page, place in blocks(BACKING + "/holed").items() if page < 6},
+      {0: False, 1: False, 3: True, 4: True, 5: True})
+PY
+	stop_mount
+	drop_image
+done

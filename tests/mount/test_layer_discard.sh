@@ -120,6 +120,34 @@ same_tree()
 # What was made is gone once nobody holds it any more: a round of syncs may.
 wait_until(15, lambda: statistics()["layer"]["bytes"] == 0)
 PY
+	check "$kind: pages of both read in turns are those of now, before and after" py <<'PY'
+from tree import *
+def seen():
+    fd = os.open(MNT + "/turns", os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    content = os.pread(fd, 1 << 20, 0)
+    os.close(fd)
+    return content
+given = b"".join(b"%04d" % page * 1024 for page in range(100)) + b"end"
+write_file(BACKING + "/turns", given)
+for turn in range(4):
+    fd, now = os.open(MNT + "/turns", os.O_WRONLY), bytearray(given)
+    for page in range(turn % 2, 101, 2):
+        piece = b"%d" % turn * len(now[page * 4096:(page + 1) * 4096])
+        os.pwrite(fd, piece, page * 4096)
+        now[page * 4096:page * 4096 + len(piece)] = piece
+    os.fsync(fd)
+    equal(seen() == now, True, turn)
+    os.ftruncate(fd, 9000 + turn)
+    equal(seen() == now[:9000 + turn], True, "cut %d" % turn)
+    os.ftruncate(fd, 50000)
+    os.pwrite(fd, b"again", 20000)
+    equal(seen() == (now[:9000 + turn].ljust(20000, b"\0") + b"again").ljust(50000, b"\0"), True, "grown %d" % turn)
+    os.close(fd)
+    discard(MNT)
+    equal(seen() == given, True, "discarded %d" % turn)
+os.unlink(BACKING + "/turns")
+PY
 	check "$kind: by path: an object with all its names, and what a move had covered" py <<'PY'
 from tree import *
 change()

@@ -65,8 +65,8 @@ START_TEST(a_record_comes_back_as_it_was)
 	row.data_size = 3;
 	row.page_count = 17;
 	row.before = (struct origin_state){.known = true, .size = 6};
-	row.before.mtime = (struct statx_timestamp){.tv_sec = -1, .tv_nsec = 7};
-	row.before.ctime = (struct statx_timestamp){.tv_sec = 8, .tv_nsec = 9};
+	row.before.mtime = (struct packed_time){.tv_sec = -1, .tv_nsec = 7};
+	row.before.ctime = (struct packed_time){.tv_sec = 8, .tv_nsec = 9};
 	ck_assert_int_eq(db_node_insert(db, &row), 0);
 	ck_assert_int_eq(db_node_by_origin(db, &row.origin, &got), 0);
 	ck_assert_uint_eq(got.id, 9);
@@ -99,8 +99,8 @@ START_TEST(a_record_comes_back_as_it_was)
 	ck_assert_uint_eq(got.page_count, 17);
 	ck_assert(got.before.known);
 	ck_assert_uint_eq(got.before.size, 6);
-	expect_time(got.before.mtime, -1, 7);
-	expect_time(got.before.ctime, 8, 9);
+	expect_time(unpacked_time(got.before.mtime), -1, 7);
+	expect_time(unpacked_time(got.before.ctime), 8, 9);
 	db_row_fini(&got);
 	free(handle);
 }
@@ -134,7 +134,7 @@ START_TEST(entries_and_nodes_are_gone_through_in_order)
 	ck_assert_uint_eq(named.removed_key.ino, 5);
 	ck_assert_int_eq(named.removed_key.birth_ns, 1000000001);
 	ck_assert_uint_eq(named.removed.size, 77);
-	expect_time(named.removed.mtime, -3, 4);
+	expect_time(unpacked_time(named.removed.mtime), -3, 4);
 	db_named_fini(&named);
 	ck_assert_int_eq(db_entry_next(db, 2, "\xff", &named), -ENOENT);
 	ck_assert_int_eq(db_entry_of(db, 7, 1, &named), 0);

@@ -114,7 +114,6 @@ START_TEST(the_last_page_of_the_largest_file_works)
 }
 END_TEST
 
-/* A set comes back from its packed form; anything else is refused. */
 /* Runs of all lengths end where they end, and the longest is not gone through page by page. */
 START_TEST(a_long_run_is_found_at_once)
 {
@@ -136,25 +135,57 @@ START_TEST(a_long_run_is_found_at_once)
 }
 END_TEST
 
+/* A set comes back from its packed form; anything else is refused. */
 START_TEST(sets_survive_packing)
 {
-	struct roaring_bitmap_s *again;
+	struct page_set none = {0}, again;
 	size_t size;
 	void *packed;
 
-	ck_assert_ptr_null(pages_pack(NULL, &size));
+	ck_assert_int_eq(page_set_pack(&none, &packed, &size), 0);
+	ck_assert_ptr_null(packed);
 	ck_assert_uint_eq(size, 0);
-	pages_set_data(&pages, 4, 8);
-	pages_set_data(&pages, 100000, 170000);
-	packed = pages_pack(pages.data, &size);
-	ck_assert_ptr_nonnull(packed);
-	ck_assert_int_eq(pages_unpack(packed, size, &again), 0);
-	pages_fini(&pages);
-	pages.data = again;
-	ck_assert_uint_eq(pages_data(&pages), 70004);
-	ck_assert_int_eq(pages_unpack(packed, 5, &again), -EINVAL);
-	ck_assert_int_eq(pages_unpack("nonsense", 8, &again), -EINVAL);
-	free(packed);
+	for (int runs = 1; runs <= 2; runs++) {
+		pages_set_data(&pages, 4, 8);
+		if (runs == 2)
+			pages_set_data(&pages, 100000, 170000);
+		ck_assert_int_eq(page_set_pack(&pages.data, &packed, &size), 0);
+		ck_assert_ptr_nonnull(packed);
+		ck_assert_int_eq(page_set_unpack(packed, size, &again), 0);
+		pages_fini(&pages);
+		pages.data = again;
+		ck_assert_uint_eq(pages_data(&pages), runs == 1 ? 4 : 70004);
+		expect_run(4 * PAGE, 20 * PAGE, PAGES_DATA, 8 * PAGE);
+		ck_assert_int_eq(page_set_unpack(packed, 5, &again), -EINVAL);
+		ck_assert_int_eq(page_set_unpack("nonsense", 8, &again), -EINVAL);
+		free(packed);
+	}
+}
+END_TEST
+
+/* What a run in a word cannot say: more runs, and more pages than half of all. */
+START_TEST(runs_and_bitmaps_are_the_same_sets)
+{
+	const uint64_t all = UINT64_C(1) << 32, half = all / 2;
+	struct page_set set = {0}, copy;
+
+	page_set_add(&set, half, all);
+	ck_assert_uint_eq(page_set_count(&set, 0, all), half);
+	page_set_add(&set, half - 1, half);
+	ck_assert_uint_eq(page_set_count(&set, 0, all), half + 1);
+	ck_assert_int_eq(page_set_copy(&set, &copy), 0);
+	ck_assert_uint_eq(page_set_remove(&set, 0, all), half + 1);
+	ck_assert(page_set_is_empty(&set));
+	ck_assert_uint_eq(page_set_count(&copy, half, half + 7), 7);
+	page_set_fini(&copy);
+	page_set_add(&set, 10, 20);
+	ck_assert_uint_eq(page_set_remove(&set, 0, 12), 2);
+	ck_assert_uint_eq(page_set_remove(&set, 18, 30), 2);
+	ck_assert_uint_eq(page_set_remove(&set, 14, 15), 1);
+	ck_assert_uint_eq(page_set_count(&set, 0, all), 5);
+	page_set_add(&set, 14, 15);
+	ck_assert_uint_eq(page_set_count(&set, 12, 18), 6);
+	page_set_fini(&set);
 }
 END_TEST
 
@@ -222,6 +253,7 @@ int main(void)
 	tcase_add_test(tests, the_last_page_of_the_largest_file_works);
 	tcase_add_test(tests, a_long_run_is_found_at_once);
 	tcase_add_test(tests, sets_survive_packing);
+	tcase_add_test(tests, runs_and_bitmaps_are_the_same_sets);
 	tcase_add_test(tests, random_changes_agree_with_a_model);
 	suite_add_tcase(suite, tests);
 

@@ -174,7 +174,6 @@ top_prints_once_into_a_pipe() {
 check 'top prints once into a pipe, the busiest file first' top_prints_once_into_a_pipe
 
 check 'the listing sorts by each measure, and bad ones are refused' py <<'PY'
-import array
 CONTROL = 0xC0000000 | ((32 + 16 + 12288) << 16) | (ord("m") << 8) | 0xF5
 def run(path, name, value, uid=None):
     message = bytearray(struct.pack("32sIiII12288s", name.encode(), 1, 0, len(value), 0, value.encode()))

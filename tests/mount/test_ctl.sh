@@ -464,7 +464,7 @@ if command -v strace >/dev/null && ! sanitized; then
 	check 'umount fails when the last sync failed, and says so' a_failed_last_sync_is_told
 	daemon_ends 10 7
 
-	LAUNCH=(strace -f -qq -o "$WORK/trace" -e 'inject=msync,fdatasync:delay_enter=10s')
+	LAUNCH=(strace -f -qq -o "$WORK/trace" -e 'inject=msync,fdatasync:delay_enter=4s')
 	start_mount sync=periodic,sync_interval=1h
 	LAUNCH=()
 	echo late >"$MNT/file"

@@ -4,21 +4,7 @@
 # tells how the daemon ended.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
-CTL=${MEMMAPFSCTL_BIN:-$(dirname "$MEMMAPFS_BIN")/memmapfsctl}
-export CTL
-
-# ctl WORDS...: run it
-ctl() {
-	"$CTL" "$@"
-}
-
-# exits STATUS COMMAND...
-exits() {
-	local expected=$1 status=0
-	shift
-	"$@" || status=$?
-	same "status of $*" "$expected" "$status"
-}
+. "$(dirname "$0")/ctl.sh"
 
 start_mount sync=never,cache=none
 dd if=/dev/urandom of="$BACKING/file" bs=64K count=16 status=none

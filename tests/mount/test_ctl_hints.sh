@@ -3,21 +3,7 @@
 # memmapfsctl's commands that do something: what becomes of the pages in BACKING, who may ask, and read-only mounts.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
-CTL=${MEMMAPFSCTL_BIN:-$(dirname "$MEMMAPFS_BIN")/memmapfsctl}
-export CTL
-
-# ctl WORDS...: run it
-ctl() {
-	"$CTL" "$@"
-}
-
-# exits STATUS COMMAND...
-exits() {
-	local expected=$1 status=0
-	shift
-	"$@" || status=$?
-	same "status of $*" "$expected" "$status"
-}
+. "$(dirname "$0")/ctl.sh"
 
 # map_says KEY FILE: one of the sums of the picture
 map_says() {

@@ -36,10 +36,16 @@ struct handle {
 	int64_t offset;	 /* protected by lock; the directory offset that position stands for */
 };
 
+/** flags_write() - do these flags of open(2) ask for writing? */
+static inline bool flags_write(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY;
+}
+
 /** handle_writes() - was it opened for writing? */
 static inline bool handle_writes(const struct handle *handle)
 {
-	return (handle->flags & O_ACCMODE) != O_RDONLY;
+	return flags_write(handle->flags);
 }
 
 #define HANDLE_CHUNK 1024

@@ -3,15 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "below.h"
 #include "util.h"
 
 #define MARK "memmapfs_profile"
@@ -224,14 +223,14 @@ uint64_t profile_bytes(const json_t *entry)
 
 int profile_open(int root, const char *path)
 {
-	struct open_how how = {.flags = O_PATH | O_CLOEXEC | O_NOFOLLOW,
-			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
-	CLEANUP(close_fd) int object = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	CLEANUP(close_fd) int object = open_below(root, path, O_PATH | O_CLOEXEC, 0);
 	struct stat info;
 	char link[32];
 	int fd;
 
-	if (object < 0 || fstat(object, &info) < 0)
+	if (object < 0)
+		return object;
+	if (fstat(object, &info) < 0)
 		return -errno;
 	/* Opening a device or a pipe does things. */
 	if (!S_ISREG(info.st_mode))

@@ -55,7 +55,7 @@ void ring_join(struct ring *ring);
 /** ring_wake() - have threads look whether the session is stopping; NULL is accepted. Return: how many run */
 unsigned ring_wake(struct ring *ring);
 
-/** ring_free() - after ring_join(); NULL is accepted */
+/** ring_free() - after ring_join() and session_abort(); NULL is accepted */
 void ring_free(struct ring *ring);
 
 #endif

@@ -36,6 +36,7 @@ struct ring_worker {
 	size_t late_length;
 	pthread_t thread; /* valid once started */
 	bool started;	  /* protected by the ring's lock */
+	bool late_comer;  /* it takes another's place */
 	bool said;	  /* that io_uring_enter(2) fails */
 	bool usable;	  /* protected by the ring's lock: the thread may use io_uring */
 	bool ended;	  /* protected by the ring's lock; a worker that has not said so can be signalled */
@@ -52,6 +53,10 @@ struct ring {
 	pthread_cond_t changed; /* a worker has become usable or has ended, or going has changed */
 	_Atomic(struct ring_worker *) workers; /* grows at its head */
 	pthread_mutex_t lock;
+	bool *kicks;	  /* by queue; protected by lock: the kicker is to make a request there */
+	bool kicker_ends; /* protected by lock */
+	bool has_kicker;
+	pthread_t kicker;
 	unsigned *serving; /* by queue; protected by lock: threads that do not wait for a late answer */
 };
 
@@ -79,5 +84,13 @@ void ring_worker_free(struct ring_worker *worker);
  * Return: has the queue what it should have?
  */
 bool ring_fill_queue(struct ring *ring, unsigned queue);
+
+/**
+ * ring_kick() - have the kernel hand over what waits in a queue
+ *
+ * For a worker that has registered while the ring is going. The kernel looks at what waits whenever a request has been
+ * answered, but not when a worker registers: what came while all were taken would stay there.
+ */
+void ring_kick(struct ring *ring, unsigned queue);
 
 #endif

@@ -375,6 +375,7 @@ static bool worker_begin(struct ring_worker *worker)
 		log_error("cannot use io_uring for requests of CPU %u: %s", worker->queue, strerror(-result));
 	LOCK_SCOPE(&ring->lock);
 	worker->usable = result == 0;
+	worker->late_comer = ring->going;
 	worker->ended = result < 0;
 	pthread_cond_broadcast(&ring->changed);
 	while (result == 0 && !ring->going && !ring->given_up && !atomic_load(&ring->session->stopping))
@@ -390,6 +391,8 @@ static void *worker_run(void *argument)
 	if (worker_begin(worker)) {
 		mine = worker;
 		worker_prepare(worker, PROTOCOL_RING_REGISTER);
+		if (io_uring_submit(&worker->uring) == 1 && worker->late_comer)
+			ring_kick(ring, worker->queue);
 		while (!atomic_load_explicit(&ring->session->stopping, memory_order_relaxed) &&
 		       worker_take(worker))
 			continue;

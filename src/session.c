@@ -56,11 +56,16 @@ static bool prepare_ring(struct session *session)
 	struct ring *ring;
 	int result;
 
-	if (!(atomic_load(&session->protocol.offered) & PROTOCOL_OVER_IO_URING))
+	if (!session->fs->options.io_uring)
 		return false;
+	if (!(atomic_load(&session->protocol.offered) & PROTOCOL_OVER_IO_URING)) {
+		log_warning("io_uring: requests come by /dev/fuse: this kernel does not offer it, or "
+			    "/sys/module/fuse/parameters/enable_uring is off");
+		return false;
+	}
 	result = ring_new(session, session->fs->options.max_threads, &ring);
 	if (result < 0) {
-		log_warning("FUSE over io_uring is turned on but cannot be used: %s", strerror(-result));
+		log_warning("io_uring: requests come by /dev/fuse: %s", strerror(-result));
 		return false;
 	}
 	atomic_store(&session->ring, ring);

@@ -23,7 +23,7 @@ static int say_foreign(const char *path)
 	return -ENOTTY;
 }
 
-static int say_errno(const char *path, int error)
+int client_say(const char *path, int error)
 {
 	if (error == ENOTCONN)
 		ctl_say("'%s': the daemon of this mount is gone", path);
@@ -42,7 +42,7 @@ static int check_daemon(const struct client *client)
 		return 0;
 	if (result == -ENOTTY || result == -ENOSYS || result == -EINVAL || result == -EOPNOTSUPP)
 		return say_foreign(client->path);
-	return say_errno(client->path, -result);
+	return client_say(client->path, -result);
 }
 
 bool client_is_root(const struct client *client)
@@ -67,48 +67,57 @@ static int check_kind(const struct client *client, enum client_kind kind)
 }
 
 /* Looked at before it is opened for reading: opening a device or a pipe of somebody's may do things. */
-static int look_at(struct client *client, int seen)
+static int open_seen(struct client *client, int seen)
 {
-	struct statfs fs;
+	char again[32];
 
-	if (fstat(seen, &client->info) < 0 || fstatfs(seen, &fs) < 0)
-		return say_errno(client->path, errno);
-	if (fs.f_type != FUSE_SUPER_MAGIC)
-		return say_foreign(client->path);
+	if (fstat(seen, &client->info) < 0)
+		return client_say(client->path, errno);
 	if (!S_ISREG(client->info.st_mode) && !S_ISDIR(client->info.st_mode)) {
 		ctl_say("'%s' is neither a regular file nor a directory", client->path);
 		return -EINVAL;
 	}
-	return 0;
+	/* By the descriptor: something else may stand at the path by now. */
+	snprintf(again, sizeof(again), "/proc/self/fd/%d", seen);
+	client->fd = open(again, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	return client->fd < 0 ? client_say(client->path, errno) : 0;
 }
 
 int client_open(const char *path, enum client_kind kind, struct client *ret_client)
 {
-	struct client client = {.fd = -1, .path = path};
+	CLEANUP(client_close) struct client client = {.fd = -1, .path = path};
 	CLEANUP(close_fd) int seen = -1;
-	struct statfs automounted;
-	char again[32];
+	struct statfs fs;
 	int result;
 
-	/* What waits to be mounted is mounted by this, and not by the next call. */
-	if (statfs(path, &automounted) < 0 || (seen = open(path, O_PATH | O_CLOEXEC)) < 0)
-		return say_errno(path, errno);
-	result = look_at(&client, seen);
-	if (result < 0)
-		return result;
-	/* By the descriptor: something else may stand at the path by now. */
-	snprintf(again, sizeof(again), "/proc/self/fd/%d", seen);
-	client.fd = open(again, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-	if (client.fd < 0)
-		return say_errno(path, errno);
-	result = check_daemon(&client);
+	/* What waits to be mounted is mounted by the first call, and not by the next ones. */
+	if (statfs(path, &fs) < 0 || (seen = open(path, O_PATH | O_CLOEXEC)) < 0 || fstatfs(seen, &fs) < 0)
+		return client_say(path, errno);
+	if (fs.f_type != FUSE_SUPER_MAGIC)
+		return say_foreign(path);
+	result = open_seen(&client, seen);
+	if (result == 0)
+		result = check_daemon(&client);
 	if (result == 0)
 		result = check_kind(&client, kind);
-	if (result < 0) {
-		client_close(&client);
+	if (result < 0)
 		return result;
-	}
 	*ret_client = client;
+	client = CLIENT_NONE;
+	return 0;
+}
+
+int client_open_seen(int seen, const char *path, enum client_kind kind, struct client *ret_client)
+{
+	CLEANUP(client_close) struct client client = {.fd = -1, .path = path};
+	int result = open_seen(&client, seen);
+
+	if (result == 0)
+		result = check_kind(&client, kind);
+	if (result < 0)
+		return result;
+	*ret_client = client;
+	client = CLIENT_NONE;
 	return 0;
 }
 
@@ -147,7 +156,7 @@ int client_try(const struct client *client, const char *name, const char *value,
 static int say_failure(const struct client *client, const char *name, int result, const char *text)
 {
 	if (result == -ENOTCONN)
-		return say_errno(client->path, ENOTCONN);
+		return client_say(client->path, ENOTCONN);
 	if (text != NULL && *text != '\0')
 		ctl_say("%s '%s': %s", name, client->path, text);
 	else

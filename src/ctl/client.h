@@ -27,6 +27,18 @@ enum client_kind { CLIENT_ANY, CLIENT_ROOT, CLIENT_FILE };
  */
 int client_open(const char *path, enum client_kind kind, struct client *ret_client);
 
+/**
+ * client_open_seen() - open for reading what a descriptor leads to
+ * @seen: O_PATH, of an object on a mount that a client is open on; borrowed
+ * @path: to be told; borrowed as long as the client
+ *
+ * Return: 0, or -errno after having said why.
+ */
+int client_open_seen(int seen, const char *path, enum client_kind kind, struct client *ret_client);
+
+/** client_say() - say what is wrong with a path. @error: an errno, positive. Return: -@error. */
+int client_say(const char *path, int error);
+
 /** client_is_root() - is it the root of a mount? */
 bool client_is_root(const struct client *client);
 

@@ -31,7 +31,7 @@ enum ctl_status ctl_advise(const char *const *options, char **operands, int coun
 static enum ctl_status each_file(char **operands, int count, int (*each)(const struct client *client, void *),
 				 void *context)
 {
-	CLEANUP(walk_fini) struct walk walk = {0};
+	CLEANUP(walk_fini) struct walk walk = WALK_NONE;
 	enum ctl_status status;
 
 	if (walk_paths(operands, count, &walk) < 0)
@@ -40,7 +40,7 @@ static enum ctl_status each_file(char **operands, int count, int (*each)(const s
 	for (size_t i = 0; i < walk.count; i++) {
 		CLEANUP(client_close) struct client client = CLIENT_NONE;
 
-		if (client_open(walk.files[i].path, CLIENT_FILE, &client) < 0 || each(&client, context) < 0)
+		if (walk_open(&walk, &walk.files[i], &client) < 0 || each(&client, context) < 0)
 			status = CTL_FAILED;
 	}
 	return status;

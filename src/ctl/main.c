@@ -61,7 +61,7 @@ static const struct ctl_command commands[] = {
 	{"lock", "PATH...", "keep files in memory", 1, -1, ctl_lock, {{NULL, NULL, NULL}}},
 	{"unlock", "PATH...", "undo lock", 1, -1, ctl_unlock, {{NULL, NULL, NULL}}},
 	{"sync",
-	 "PATH...",
+	 "FILE|MNT...",
 	 "put what was written to a file or a mount onto the disk",
 	 1,
 	 -1,

@@ -65,7 +65,7 @@ int preload_range(const struct client *client, uint64_t offset, uint64_t length,
 
 enum ctl_status ctl_preload(const char *const *options, char **operands, int count)
 {
-	CLEANUP(walk_fini) struct walk walk = {0};
+	CLEANUP(walk_fini) struct walk walk = WALK_NONE;
 	struct progress progress;
 	enum ctl_status status;
 
@@ -75,7 +75,7 @@ enum ctl_status ctl_preload(const char *const *options, char **operands, int cou
 	progress_begin(&progress, options[0] != NULL, walk.bytes);
 	for (size_t i = 0; i < walk.count; i++) {
 		CLEANUP(client_close) struct client client = CLIENT_NONE;
-		int result = client_open(walk.files[i].path, CLIENT_FILE, &client);
+		int result = walk_open(&walk, &walk.files[i], &client);
 
 		if (result == 0)
 			result = preload_range(&client, 0, (uint64_t)client.info.st_size, &progress);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* profile save and profile load: residency of a whole mount, noted and brought back. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "below.h"
 #include "ctl/client.h"
 #include "ctl/ctl.h"
 #include "ctl/preload.h"
@@ -44,11 +46,11 @@ static int ask_runs(const struct client *client, json_t **ret_ranges)
 }
 
 /* One file; -errno after having said why. */
-static int save_file(json_t *profile, const char *path, const char *relative)
+static int save_file(json_t *profile, struct walk *walk, const struct walk_file *file)
 {
 	CLEANUP(client_close) struct client client = CLIENT_NONE;
 	json_t *ranges;
-	int result = client_open(path, CLIENT_FILE, &client);
+	int result = walk_open(walk, file, &client);
 
 	if (result < 0)
 		return result;
@@ -59,20 +61,13 @@ static int save_file(json_t *profile, const char *path, const char *relative)
 		json_decref(ranges);
 		return 0;
 	}
-	return profile_add(profile, relative, &client.info, ranges);
-}
-
-/* Below the mount point, which may be written with slashes at its end. */
-static const char *relative_to(const char *path, const char *mount)
-{
-	path += strlen(mount);
-	return path + strspn(path, "/");
+	return profile_add(profile, file->below, &client.info, ranges);
 }
 
 enum ctl_status ctl_profile_save(const char *const *options, char **operands, int count)
 {
 	CLEANUP(client_close) struct client client = CLIENT_NONE;
-	CLEANUP(walk_fini) struct walk walk = {0};
+	CLEANUP(walk_fini) struct walk walk = WALK_NONE;
 	enum ctl_status status;
 	char bytes[TEXT_SIZE];
 	json_t *profile;
@@ -85,7 +80,7 @@ enum ctl_status ctl_profile_save(const char *const *options, char **operands, in
 	status = walk.failures > 0 ? CTL_FAILED : CTL_DONE;
 	profile = profile_new();
 	for (size_t i = 0; i < walk.count; i++) {
-		if (save_file(profile, walk.files[i].path, relative_to(walk.files[i].path, operands[1])) < 0)
+		if (save_file(profile, &walk, &walk.files[i]) < 0)
 			status = CTL_FAILED;
 	}
 	result = profile_write(profile, operands[0]);
@@ -102,6 +97,7 @@ enum ctl_status ctl_profile_save(const char *const *options, char **operands, in
 
 struct loading {
 	const char *mount;
+	int root; /* @mount, open; borrowed */
 	struct progress progress;
 	size_t loaded, skipped, failed;
 	uint64_t bytes;
@@ -132,6 +128,7 @@ static void load_file(struct loading *loading, const json_t *entry)
 {
 	CLEANUP(client_close) struct client client = CLIENT_NONE;
 	CLEANUP(free_pointer) char *relative = profile_path(entry), *path = NULL;
+	CLEANUP(close_fd) int seen = -1;
 	struct stat info;
 	int result;
 
@@ -139,12 +136,13 @@ static void load_file(struct loading *loading, const json_t *entry)
 		loading->failed++;
 		return;
 	}
+	seen = open_below(loading->root, relative, O_PATH | O_CLOEXEC, RESOLVE_NO_XDEV);
 	/* Looked at before it is opened: what is gone or another file now is no failure. */
-	if (lstat(path, &info) < 0 || !profile_is_current(entry, &info)) {
+	if (seen < 0 || fstat(seen, &info) < 0 || !profile_is_current(entry, &info)) {
 		loading->skipped++;
 		return;
 	}
-	result = client_open(path, CLIENT_FILE, &client);
+	result = client_open_seen(seen, path, CLIENT_FILE, &client);
 	if (result == 0)
 		result = load_ranges(loading, &client, entry);
 	if (result == -ENODATA)
@@ -174,6 +172,7 @@ enum ctl_status ctl_profile_load(const char *const *options, char **operands, in
 		ctl_say("'%s': %s", operands[0], error == NULL ? strerror(-result) : error);
 		return CTL_FAILED;
 	}
+	loading.root = client.fd;
 	progress_begin(&loading.progress, options[0] != NULL, profile_bytes(profile));
 	json_array_foreach(json_object_get(profile, "files"), i, entry) load_file(&loading, entry);
 	progress_end(&loading.progress);

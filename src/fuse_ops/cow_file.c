@@ -9,16 +9,12 @@
 
 #include "file.h"
 #include "fuse_ops/cow.h"
+#include "handle.h"
 #include "layer/layer.h"
 #include "log.h"
 #include "pager.h"
 #include "policy.h"
 #include "sync.h"
-
-static bool writes(int flags)
-{
-	return (flags & O_ACCMODE) != O_RDONLY;
-}
 
 /* The kernel's cache follows BACKING only where bytes of BACKING's may be read. */
 static int cache_flags(fuse_req_t req, struct inode *inode, struct file *file, const struct node *node,
@@ -57,7 +53,7 @@ int cow_open_handle(fuse_req_t req, struct inode *inode, bool created, struct fu
 	inode_ref(inode);
 	pager_apply(fs, inode, file);
 	file_open(file, handle);
-	atomic_fetch_add(&fs->writers, writes(fi->flags));
+	atomic_fetch_add(&fs->writers, flags_write(fi->flags));
 	result = cache_flags(req, inode, file, node, created, fi);
 	handle->direct = fi->direct_io;
 	if (result < 0) {
@@ -75,7 +71,7 @@ void cow_close_handle(struct fs *fs, uint64_t id)
 	int result;
 
 	/* While the handle holds the inode: nobody reads its record in the meantime. */
-	if (node != NULL && writes(handle->flags) && (result = cow_note(fs, handle->inode, node)) < 0) {
+	if (node != NULL && handle_writes(handle) && (result = cow_note(fs, handle->inode, node)) < 0) {
 		CLEANUP(free_pointer) char *name = inode_name(fs, handle->inode);
 
 		log_error("save '%s' in the layer: %s", name == NULL ? "?" : name, strerror(-result));
@@ -106,7 +102,7 @@ void cow_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 
 	if (inode == NULL)
 		return;
-	result = fs->read_only && writes(fi->flags) ? -EROFS : cow_open_handle(req, inode, false, fi);
+	result = fs->read_only && flags_write(fi->flags) ? -EROFS : cow_open_handle(req, inode, false, fi);
 	if (result < 0)
 		fuse_reply_err(req, -result);
 	else if (fuse_reply_open(req, fi) < 0)
@@ -115,15 +111,8 @@ void cow_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 
 void cow_release(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 {
-	struct fs *fs = op_fs(req);
-	struct handle *handle = handle_find(&fs->handle_table, fi->fh);
-
 	(void)nodeid;
-	/* What was stored through a mapping that outlived the last close. */
-	if (handle != NULL)
-		sync_closing(fs, handle->inode, file_peek(handle->inode));
-	cow_close_handle(fs, fi->fh);
-	fuse_reply_err(req, 0);
+	op_release_handle(req, fi->fh, cow_close_handle);
 }
 
 /* What BACKING has not any more reads as zeros; what cannot be read is an error and never zeros. */

@@ -7,6 +7,7 @@
 #include "creds.h"
 #include "file.h"
 #include "fuse_ops/ops.h"
+#include "handle.h"
 #include "log.h"
 #include "mapping/sync.h"
 #include "pager.h"
@@ -14,11 +15,6 @@
 #include "session.h"
 #include "sync.h"
 #include "unopened.h"
-
-static bool writes(int flags)
-{
-	return (flags & O_ACCMODE) != O_RDONLY;
-}
 
 static bool honors_fsync(const struct fs *fs)
 {
@@ -42,7 +38,7 @@ int op_cache_flags(fuse_req_t req, struct file *file, bool created, int fd, stru
 		fi->keep_cache = 1;
 		break;
 	case CACHE_AUTO:
-		verdict = file_cache_judge(file, fd, writes(fi->flags), fuse_req_ctx(req)->pid);
+		verdict = file_cache_judge(file, fd, flags_write(fi->flags), fuse_req_ctx(req)->pid);
 		/* Where the kernel collects writes it takes no size from us. */
 		if (verdict == VERDICT_TELL && !created && !op_fs(req)->options.writeback)
 			return -ESTALE;
@@ -84,7 +80,7 @@ static int open_backing(fuse_req_t req, struct handle *handle, struct file *file
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct statx stx;
 	int flags = fi->flags;
-	int result = inode_fd(fs, inode, writes(flags) || (flags & O_TRUNC) ? FD_WRITE : FD_READ, &use);
+	int result = inode_fd(fs, inode, flags_write(flags) || (flags & O_TRUNC) ? FD_WRITE : FD_READ, &use);
 
 	if (result < 0)
 		return result;
@@ -92,7 +88,7 @@ static int open_backing(fuse_req_t req, struct handle *handle, struct file *file
 		result = truncate_backing(req, inode, file, use.fd);
 	if (result < 0)
 		return result;
-	if (writes(flags) && statx(use.fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_TYPE, &stx) == 0)
+	if (flags_write(flags) && statx(use.fd, "", AT_EMPTY_PATH | fs->statx_flags, STATX_TYPE, &stx) == 0)
 		atomic_store_explicit(&file->direct_access, stx.stx_attributes & STATX_ATTR_DAX,
 				      memory_order_relaxed);
 	if (handle->unseen)
@@ -108,7 +104,7 @@ static int open_backing(fuse_req_t req, struct handle *handle, struct file *file
  */
 static bool may_write_in_parallel(const struct fs *fs, struct file *file, const struct fuse_file_info *fi)
 {
-	return fi->direct_io && writes(fi->flags) && (fi->flags & O_DIRECT) && fs->layer == NULL &&
+	return fi->direct_io && flags_write(fi->flags) && (fi->flags & O_DIRECT) && fs->layer == NULL &&
 	       op_sync_flags(fs, fi->flags) == 0 && file_policy(file)->sync != SYNC_IMMEDIATE;
 }
 
@@ -134,7 +130,7 @@ static int open_without_handle(fuse_req_t req, struct inode *inode, int *created
 		return result;
 	fi->fh = 0;
 	fi->keep_cache = 1;
-	if (!writes(fi->flags) && !(fi->flags & O_TRUNC))
+	if (!flags_write(fi->flags) && !(fi->flags & O_TRUNC))
 		return 0;
 	op_begin_write(&open);
 	if (created != NULL)
@@ -156,7 +152,7 @@ static int open_without_handle(fuse_req_t req, struct inode *inode, int *created
  */
 static bool closes_silently(struct fs *fs, struct handle *handle, struct file *file)
 {
-	return !writes(handle->flags) && !(handle->flags & O_TRUNC) && atomic_load(&file->writers) == 0 &&
+	return !handle_writes(handle) && !(handle->flags & O_TRUNC) && atomic_load(&file->writers) == 0 &&
 	       !atomic_load(&file->unseen) && !atomic_load(&file->readers_lock) &&
 	       atomic_load(&file->syncing) == 0 && file_policy(file)->sync != SYNC_LAZY &&
 	       mapping_dirty_bytes(&file->mapping) == 0 &&
@@ -182,10 +178,11 @@ int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fus
 	pager_apply(fs, inode, file);
 	/* An opener first: from here on nobody lets the descriptor for writing go. */
 	file_open(file, handle);
-	atomic_fetch_add(&fs->writers, writes(fi->flags));
-	if (created != NULL && writes(fi->flags))
+	atomic_fetch_add(&fs->writers, flags_write(fi->flags));
+	if (created != NULL && flags_write(fi->flags))
 		keep_created(fs, inode, created);
-	handle->unseen = passthrough_open(fs, inode, file, writes(fi->flags), &request_current()->backing);
+	handle->unseen =
+		passthrough_open(fs, inode, file, flags_write(fi->flags), &request_current()->backing);
 	result = open_backing(req, handle, file, created != NULL, fi);
 	handle->direct = fi->direct_io;
 	handle->parallel = may_write_in_parallel(fs, file, fi);
@@ -196,7 +193,7 @@ int op_open_handle(fuse_req_t req, struct inode *inode, int *created, struct fus
 		op_close_handle(fs, handle->id);
 		return result;
 	}
-	if ((fi->flags & O_TRUNC) && !writes(fi->flags))
+	if ((fi->flags & O_TRUNC) && !flags_write(fi->flags))
 		file_drop_writing(fs, inode, file);
 	if (handle->unseen)
 		pager_map(fs, inode, file);
@@ -215,9 +212,9 @@ void op_close_handle(struct fs *fs, uint64_t id)
 	if (handle == NULL)
 		return;
 	inode = handle->inode;
-	unseen = handle->unseen && writes(handle->flags);
+	unseen = handle->unseen && handle_writes(handle);
 	op_locks_release_handle(file_peek(inode), id);
-	atomic_fetch_sub(&fs->writers, writes(handle->flags));
+	atomic_fetch_sub(&fs->writers, handle_writes(handle));
 	file_close(fs, inode, file_peek(inode), handle);
 	passthrough_close(fs, inode, file_peek(inode), unseen);
 	handle_free(&fs->handle_table, handle);
@@ -239,7 +236,7 @@ void op_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 	}
 	/* The kernel may cache pages of it from here on. */
 	watch_look(fs, inode);
-	if (fs->read_only && (writes(fi->flags) || (fi->flags & O_TRUNC)))
+	if (fs->read_only && (flags_write(fi->flags) || (fi->flags & O_TRUNC)))
 		result = -EROFS;
 	else
 		result = op_open_handle(req, inode, NULL, fi);
@@ -249,18 +246,22 @@ void op_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 		op_close_handle(fs, fi->fh);
 }
 
-void op_release(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
+void op_release_handle(fuse_req_t req, uint64_t id, void (*close)(struct fs *fs, uint64_t id))
 {
 	struct fs *fs = op_fs(req);
+	struct handle *handle = handle_find(&fs->handle_table, id);
 
-	struct handle *handle = handle_find(&fs->handle_table, fi->fh);
-
-	(void)nodeid;
 	/* What was stored through a mapping that outlived the last close. */
 	if (handle != NULL)
 		sync_closing(fs, handle->inode, file_peek(handle->inode));
-	op_close_handle(fs, fi->fh);
+	close(fs, id);
 	fuse_reply_err(req, 0);
+}
+
+void op_release(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
+{
+	(void)nodeid;
+	op_release_handle(req, fi->fh, op_close_handle);
 }
 
 /* A network file system tells of failed writes when a descriptor is closed. */

@@ -185,6 +185,12 @@ void op_clean_end(struct clean_source *source);
 /** op_close_handle() - undo op_open_handle() */
 void op_close_handle(struct fs *fs, uint64_t id);
 
+/**
+ * op_release_handle() - answer RELEASE of a file: sync what close(2) is to sync, and close the handle
+ * @close: what undoes its opening
+ */
+void op_release_handle(fuse_req_t req, uint64_t id, void (*close)(struct fs *fs, uint64_t id));
+
 /** op_locks_release_handle() - the handle is gone: locks of owners that only it had (OFD locks) go */
 void op_locks_release_handle(struct file *file, uint64_t id);
 

@@ -4,14 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <time.h>
 
+#include "below.h"
 #include "fs.h"
 #include "inode_private.h"
 #include "layer/backing.h"
@@ -382,16 +381,13 @@ int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node)
 /* An object of BACKING that only a path leads to. */
 static int inode_by_path(struct fs *fs, const struct node_row *row, struct inode **ret_inode)
 {
-	struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
 	CLEANUP(close_fd) int fd = -1;
 	struct found found;
 	int result;
 
 	if (row->path == NULL)
 		return -ESTALE;
-	fd = (int)syscall(SYS_openat2, fs->mounts.mount[0].fd, *row->path == '\0' ? "." : row->path, &how,
-			  sizeof(how));
+	fd = open_below(fs->mounts.mount[0].fd, row->path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 	if (fd < 0)
 		return -ESTALE;
 	result = inode_lookup_fd(fs, fd, &found);

@@ -129,8 +129,8 @@ def offers(help_text, option):
 
 
 def variants(daemon, option_sets, timeout):
-    """memmapfs-fuse with each set of options that this binary offers; the others as lines that say so. The word
-    io_uring is no option: it turns FUSE over io_uring on in the kernel while the daemon mounts."""
+    """memmapfs-fuse with each set of options that this binary offers; the others as lines that say so. With
+    io_uring FUSE over io_uring is turned on in the kernel while the daemon mounts."""
     done = subprocess.run([daemon, "--help"], capture_output=True, text=True)
     version = first_line(daemon, "--version")
     found, left_out = [], []
@@ -138,7 +138,6 @@ def variants(daemon, option_sets, timeout):
         words = [] if options in ("", "plain") else options.split(",")
         name = "memmapfs-fuse" + (" " + options if words else "")
         io_uring = "io_uring" in words
-        words = [word for word in words if word != "io_uring"]
         if io_uring and not os.access(mounts.IO_URING_SWITCH, os.W_OK):
             left_out.append("%s: this kernel has no FUSE over io_uring" % name)
             continue
@@ -151,6 +150,6 @@ def variants(daemon, option_sets, timeout):
             "attr_timeout=%g" % timeout, "entry_timeout=%g" % timeout, "negative_timeout=0"]
         found.append(Peer(name, "fuse", [daemon, "-f", "{backing}", "{mnt}", "-o",
                                          ",".join(["allow_other"] + times + words)],
-                          version + (", over io_uring" if io_uring else ""), ours=True,
+                          version, ours=True,
                           writeback="writeback" in words, io_uring=io_uring))
     return found, left_out

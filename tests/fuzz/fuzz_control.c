@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Every command of control.h, as the attributes and memmapfsctl's ioctl run it, on a file of some pages and on the
- * root of a mount that nobody has mounted. The input's first byte says for whom and where, the next which command,
- * and the rest is the value.
+ * root of a mount that nobody has mounted, of mode=rw or of mode=cow. The input's first byte says for whom and where,
+ * the next which command, and the rest is the value.
  */
 #include <fcntl.h>
 #include <jansson.h>
@@ -16,13 +16,17 @@
 #include "fs.h"
 #include "fuzz.h"
 #include "inode.h"
+#include "layer/content.h"
+#include "layer/names.h"
 #include "mapping/guard.h"
 #include "util.h"
 
 #define FILE_PAGES 5
 
-static const char *const names[] = {"stats", "file",   "explain", "advice", "sync",	 "preload",  "evict",
-				    "lock",  "unlock", "files",	  "runs",   "residency", "farewell", "none"};
+/* The corpus has their numbers: new ones go to the end. */
+static const char *const names[] = {"stats",   "file",	    "explain",	"advice", "sync",
+				    "preload", "evict",	    "lock",	"unlock", "files",
+				    "runs",    "residency", "farewell", "none",	  "layer"};
 
 /*
  * Waiting for the disk would take nearly all of the time: one input in some hundred syncs the file system that the
@@ -39,8 +43,13 @@ int fdatasync(int fd)
 }
 
 static char program[] = "memmapfs-fuse";
-static struct fs fs;
-static struct inode *inode;
+
+struct subject {
+	const char *options;
+	struct fs fs;
+	struct inode *file;
+};
+static struct subject subjects[] = {{.options = "mode=rw"}, {.options = "mode=cow"}};
 
 static void need(bool true_here, const char *what)
 {
@@ -65,29 +74,59 @@ static void make_file(const char *backing)
 
 static void remove_all(void)
 {
+	static const char *const left[] = {"/file", "/made", ""};
 	char path[64];
 
-	snprintf(path, sizeof(path), "%s/file", fs.options.backing);
-	unlink(path);
-	rmdir(fs.options.backing);
+	for (size_t i = 0; i < ARRAY_LENGTH(subjects); i++) {
+		for (size_t k = 0; k < ARRAY_LENGTH(left); k++) {
+			snprintf(path, sizeof(path), "%s%s", subjects[i].fs.options.backing, left[k]);
+			remove(path);
+		}
+	}
 }
 
-static void set_up(void)
+static void set_up(struct subject *subject)
 {
-	char backing[] = "/tmp/memmapfs-fuzz.XXXXXX";
-	char *words[] = {program, backing, backing}, *error = NULL;
+	char backing[] = "/tmp/memmapfs-fuzz.XXXXXX", dash[] = "-o", given[16];
+	char *words[] = {program, dash, given, backing, backing}, *error = NULL;
 	struct options options;
 	struct found found;
 	bool mountpoint_bad;
 
+	snprintf(given, sizeof(given), "%s", subject->options);
 	need(mkdtemp(backing) != NULL, backing);
 	make_file(backing);
+	need(options_parse(ARRAY_LENGTH(words), words, &options, &error) == 0, "options_parse");
+	need(fs_open(&subject->fs, &options, NULL, &error, &mountpoint_bad) == 0, "fs_open");
+	need(inode_lookup(&subject->fs, subject->fs.root, "file", &found) == 0, "inode_lookup");
+	subject->file = found.inode;
+}
+
+static void set_up_all(void)
+{
 	need(guard_init() == 0, "guard_init");
-	need(options_parse(3, words, &options, &error) == 0, "options_parse");
-	need(fs_open(&fs, &options, NULL, &error, &mountpoint_bad) == 0, "fs_open");
-	need(inode_lookup(&fs, fs.root, "file", &found) == 0, "inode_lookup");
-	inode = found.inode;
+	for (size_t i = 0; i < ARRAY_LENGTH(subjects); i++)
+		set_up(&subjects[i]);
 	atexit(remove_all);
+}
+
+/* Something to report, discard and commit: a page of a file, and a name that comes and goes. */
+static void change_layer(struct subject *subject)
+{
+	struct fs *fs = &subject->fs;
+	struct making making = {.mode = S_IFREG | 0644};
+	struct content_writer writer = {0};
+	struct found found;
+	struct node *node;
+	uint64_t offset = 0;
+
+	if (content_own(fs, subject->file, &node) == 0)
+		need(content_write(fs, subject->file, node, "y", 1, false, &writer, &offset) == 1,
+		     "content_write");
+	if (layer_make(fs, fs->root, "made", &making, &found) == 0)
+		inode_forget(fs, found.inode->nodeid, 1);
+	else
+		need(layer_remove(fs, fs->root, "made", false) == 0, "layer_remove");
 }
 
 static void expect_json(const char *text)
@@ -103,21 +142,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct control_caller caller = {0};
 	char *value, *reply = NULL;
+	struct subject *subject;
 	struct inode *object;
 	const char *name;
 	int result;
 
-	if (inode == NULL)
-		set_up();
+	if (subjects[0].file == NULL)
+		set_up_all();
 	if (size < 2)
 		return 0;
 	caller.uid = data[0] & 1 ? 65534 : 0;
 	caller.may_read = data[0] & 2;
-	object = data[0] & 4 ? fs.root : inode;
+	subject = &subjects[data[0] & 8 ? 1 : 0];
+	object = data[0] & 4 ? subject->fs.root : subject->file;
 	name = names[data[1] % ARRAY_LENGTH(names)];
+	if (subject->fs.layer != NULL && strcmp(name, "layer") == 0)
+		change_layer(subject);
 	value = copy_text(data + 2, size - 2);
 	need(value != NULL, "copy_text");
-	result = control_run(&fs, object, name, value, &caller, &reply);
+	result = control_run(&subject->fs, object, name, value, &caller, &reply);
 	/* A refusal is one line, and what begins as JSON is some. */
 	if (result > 0 || (result < 0 && reply != NULL && strchr(reply, '\n') != NULL))
 		abort();
@@ -125,7 +168,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		expect_json(reply);
 	free(reply);
 	free(value);
-	if (control_get(&fs, object, name, &reply) == 0)
+	if (control_get(&subject->fs, object, name, &reply) == 0)
 		free(reply);
 	return 0;
 }

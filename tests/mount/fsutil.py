@@ -14,16 +14,16 @@ import json
 import mmap
 import os
 import pickle
-import random
+import random  # noqa: F401 - this and the like are for the programs
 import select
 import signal
-import socket
-import stat
+import socket  # noqa: F401
+import stat  # noqa: F401
 import struct
 import subprocess
 import sys
 import time
-from errno import *  # noqa: F403 - ENOENT and friends, as the manual pages write them
+from errno import *  # noqa: F401, F403 - ENOENT and friends, as the manual pages write them
 
 MNT = os.environ.get("MNT", "")
 BACKING = os.environ.get("BACKING", "")

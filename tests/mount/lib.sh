@@ -147,6 +147,12 @@ says() {
 	}
 }
 
+# pause: for 10 ms, and without a process, since there are so many
+mkfifo "$WORK/pause"
+pause() {
+	read -rt 0.01 <>"$WORK/pause" || true
+}
+
 # wait_until SECONDS COMMAND...: poll until the command succeeds
 wait_until() {
 	local deadline=$((${EPOCHREALTIME/./} + $1 * 1000000))
@@ -156,7 +162,7 @@ wait_until() {
 			printf 'did not happen in time: %s\n' "$*"
 			return 1
 		fi
-		sleep 0.02
+		pause
 	done
 }
 
@@ -168,7 +174,8 @@ py() {
 		echo 'from fsutil import *'
 		cat
 	} >"$program"
-	python3 "$program"
+	# without site-packages, whose hooks may take longer than the program
+	python3 -S "$program"
 }
 
 # as UID COMMAND...: as an ordinary user of no other group
@@ -192,7 +199,13 @@ sanitized() {
 
 # count_mounts DIR: how many mounts sit on DIR
 count_mounts() {
-	awk -v dir="$1" '$5 == dir' /proc/self/mountinfo | wc -l
+	local mounts mount count=0
+	mapfile -t mounts </proc/self/mountinfo
+	for mount in "${mounts[@]}"; do
+		# its fifth word
+		[[ $mount =~ ^([^ ]+\ ){4}([^ ]+) && ${BASH_REMATCH[2]} == "$1" ]] && count=$((count + 1))
+	done
+	echo "$count"
 }
 
 # mounted_more_than COUNT DIR
@@ -201,7 +214,11 @@ mounted_more_than() {
 }
 
 process_gone() {
-	! kill -0 "$1" 2>/dev/null || [ "$(ps -o stat= -p "$1" | cut -c1)" = Z ]
+	local state=''
+	{ read -r state <"/proc/$1/stat"; } 2>/dev/null || true
+	# the word behind its name; nothing where there is no such process
+	state=${state##*) }
+	[[ $state != [!Z]* ]]
 }
 
 # new_backing: set BACKING, and NATIVE beside it on the same file system, to new empty directories
@@ -226,7 +243,7 @@ start_mount() {
 
 # start_mount_at BACKING MOUNTPOINT [OPTS]: the same for directories of the caller's choice
 start_mount_at() {
-	local opts=${3:-} before said died=0
+	local opts=${3:-} before said deadline died=0
 	BACKING=$1
 	MNT=$2
 	opts=${opts}${TEST_MOUNT_OPTS:+${opts:+,}$TEST_MOUNT_OPTS}
@@ -246,18 +263,14 @@ start_mount_at() {
 	mounts+=("$MNT")
 	daemons+=("$DAEMON")
 	stderr_files+=("$said")
+	deadline=$((SECONDS + 30))
 	while ! mounted_more_than "$before" "$MNT"; do
-		if process_gone "$DAEMON"; then
+		if process_gone "$DAEMON" || [ "$SECONDS" -gt "$deadline" ]; then
 			died=1
 			break
 		fi
-		if [ "$SECONDS" -gt "${start_deadline:=$((SECONDS + 30))}" ]; then
-			died=1
-			break
-		fi
-		sleep 0.02
+		pause
 	done
-	unset start_deadline
 	if [ "$died" = 1 ]; then
 		printf 'the daemon did not mount: %s -f %s %s -o %s\n' "$MEMMAPFS_BIN" "$BACKING" "$MNT" "$opts"
 		sed 's/^/     /' "$said"

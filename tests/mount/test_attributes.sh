@@ -232,32 +232,8 @@ equal([a for a in answers if a[0] == "write" and a[1] and a[2] == "0o4777"][0][4
 PY
 
 check 'set-id bits go or stay by all groups of the caller, and with a chown(2) of nobody to nobody' py <<'PY'
-def steps(d):
-    answers = []
-    os.makedirs(d + "/setids")
-    os.chmod(d + "/setids", 0o777)
-    for mode in (0o644, 0o4755, 0o6755, 0o2745, 0o2767, 0o6767, 0o4777):
-        for uid, groups in ((0, ()), (12345, ()), (12345, (4242,)), (12345, tuple(range(5000, 5100)) + (4242,))):
-            for name, action in [
-                ("chown to nobody", lambda p: os.chown(p, -1, -1)),
-                ("chown", lambda p: os.chown(p, -1, 12345)),
-                ("write", lambda p: os.pwrite(os.open(p, os.O_WRONLY), b"y", 0)),
-                ("truncate", lambda p: os.truncate(p, 10)),
-                ("fallocate", lambda p: fallocate(os.open(p, os.O_RDWR), 0, 0, 8192)),
-            ]:
-                path = "%s/setids/%o-%d-%d-%s" % (d, mode, uid, len(groups), name.replace(" ", "-"))
-                write_file(path, b"x" * 100)
-                os.chown(path, 12345, 4242)
-                os.chmod(path, mode)
-                before = os.stat(path).st_ctime_ns
-                time.sleep(0.005)
-                def act(path=path, action=action):
-                    return str(outcome(action, path))
-                said = act() if uid == 0 else as_user(uid, act, groups=groups)
-                now = os.stat(path)
-                answers.append((name, uid, len(groups), oct(mode), said, oct(now.st_mode), now.st_ctime_ns != before))
-    return answers
-on_both(steps)
+from steps import set_id_steps
+on_both(set_id_steps)
 PY
 
 check 'a set-id bit cleared by a write is cleared in BACKING and seen at once on the mount' py <<'PY'

@@ -4,21 +4,7 @@
 # tells how the daemon ended.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
-CTL=${MEMMAPFSCTL_BIN:-$(dirname "$MEMMAPFS_BIN")/memmapfsctl}
-export CTL
-
-# ctl WORDS...: run it
-ctl() {
-	"$CTL" "$@"
-}
-
-# exits STATUS COMMAND...
-exits() {
-	local expected=$1 status=0
-	shift
-	"$@" || status=$?
-	same "status of $*" "$expected" "$status"
-}
+. "$(dirname "$0")/ctl.sh"
 
 start_mount sync=never,cache=none
 dd if=/dev/urandom of="$BACKING/file" bs=64K count=16 status=none
@@ -174,7 +160,6 @@ top_prints_once_into_a_pipe() {
 check 'top prints once into a pipe, the busiest file first' top_prints_once_into_a_pipe
 
 check 'the listing sorts by each measure, and bad ones are refused' py <<'PY'
-import array
 CONTROL = 0xC0000000 | ((32 + 16 + 12288) << 16) | (ord("m") << 8) | 0xF5
 def run(path, name, value, uid=None):
     message = bytearray(struct.pack("32sIiII12288s", name.encode(), 1, 0, len(value), 0, value.encode()))
@@ -465,7 +450,7 @@ if command -v strace >/dev/null && ! sanitized; then
 	check 'umount fails when the last sync failed, and says so' a_failed_last_sync_is_told
 	daemon_ends 10 7
 
-	LAUNCH=(strace -f -qq -o "$WORK/trace" -e 'inject=msync,fdatasync:delay_enter=10s')
+	LAUNCH=(strace -f -qq -o "$WORK/trace" -e 'inject=msync,fdatasync:delay_enter=4s')
 	start_mount sync=periodic,sync_interval=1h
 	LAUNCH=()
 	echo late >"$MNT/file"

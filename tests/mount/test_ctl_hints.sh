@@ -3,21 +3,7 @@
 # memmapfsctl's commands that do something: what becomes of the pages in BACKING, who may ask, and read-only mounts.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
-CTL=${MEMMAPFSCTL_BIN:-$(dirname "$MEMMAPFS_BIN")/memmapfsctl}
-export CTL
-
-# ctl WORDS...: run it
-ctl() {
-	"$CTL" "$@"
-}
-
-# exits STATUS COMMAND...
-exits() {
-	local expected=$1 status=0
-	shift
-	"$@" || status=$?
-	same "status of $*" "$expected" "$status"
-}
+. "$(dirname "$0")/ctl.sh"
 
 # map_says KEY FILE: one of the sums of the picture
 map_says() {
@@ -158,6 +144,70 @@ equal(locked(), (1, 10 * PAGE))
 os.close(fd)
 wait_until(5, lambda: locked() == (0, 0))
 PY
+
+check 'links and directories that are swapped in while a tree is walked lead nowhere' py <<'PY'
+CTL = os.environ["CTL"]
+NAMES = 24
+def swap(ours, theirs):
+    """As fast as can be, until this process is killed."""
+    while True:
+        for number in range(NAMES):
+            renameat2("%s/%d" % (ours, number), "%s/%d" % (theirs, number), RENAME_EXCHANGE)
+def ctl(*words):
+    subprocess.run([CTL, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def of(name, key="locked"):
+    return json.loads(os.getxattr(MNT + "/" + name, "user.memmapfs.file"))[key]
+for directory in ("raced", "links", "secret", "secret/below"):
+    os.mkdir(BACKING + "/" + directory)
+for name in ("secret/file", "secret/below/file"):
+    write_file(BACKING + "/" + name, b"s" * PAGE)
+for number in range(NAMES):
+    ours, link = BACKING + "/raced/%d" % number, BACKING + "/links/%d" % number
+    if number % 2:
+        write_file(ours, b"o" * PAGE)
+        os.symlink(MNT + "/secret/file", link)
+    else:
+        os.mkdir(ours)
+        write_file(ours + "/file", b"o" * PAGE)
+        os.symlink(MNT + "/secret/below", link)
+swapper = os.fork()
+if swapper == 0:
+    swap(MNT + "/raced", MNT + "/links")
+try:
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        ctl("lock", MNT + "/raced")
+        equal([of("secret/file"), of("secret/below/file")], [0, 0])
+        ctl("unlock", MNT + "/raced")
+    ctl("preload", MNT + "/raced")
+    for name in ("secret/file", "secret/below/file"):
+        equal(of(name, "windows"), 0, name)
+finally:
+    os.kill(swapper, signal.SIGKILL)
+    os.waitpid(swapper, 0)
+ctl("lock", MNT + "/raced", MNT + "/links")
+equal(statistics()["windows"]["locked"], NAMES * PAGE)
+ctl("unlock", MNT + "/raced", MNT + "/links")
+equal(statistics()["windows"]["locked"], 0)
+PY
+
+links_below_are_left_alone_and_told_of_in_order() {
+	local tree=$BACKING/walked
+	mkdir -p "$tree/a/deep" "$tree/a.b" "$tree/c"
+	echo x | tee "$tree/a/deep/one" "$tree/a.b/two" "$tree/b" "$tree/c/three" >/dev/null
+	ln -s "$MNT/tree" "$tree/link"
+	ln -s "$MNT/tree/one" "$tree/a/link"
+	mkfifo "$tree/pipe"
+	chmod 644 "$tree"/*/*/* "$tree"/a.b/* "$tree/b" "$tree/c/three"
+	exits 1 as 65534 "$CTL" lock "$MNT/walked" 2>"$WORK/said"
+	same 'the order' "a/deep/one a.b/two b c/three" \
+		"$(sed "s|.*lock '$MNT/walked/\([^']*\)'.*|\1|" "$WORK/said" | paste -sd ' ')"
+	# A link that the user names is followed.
+	exits 1 as 65534 "$CTL" lock "$MNT/walked/a/link" 2>"$WORK/said"
+	grep -q "walked/a/link': 'lock' is for the owner and root" "$WORK/said"
+	rm -r "$tree"
+}
+check 'a tree is walked in the order of its names, without its links' links_below_are_left_alone_and_told_of_in_order
 
 advice_is_taken_or_refused_with_a_reason() {
 	ctl advise random "$MNT/tree/one" "$MNT/tree/below/two"

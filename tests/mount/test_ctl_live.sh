@@ -3,8 +3,7 @@
 # memmapfsctl top on a terminal: what it draws at which size, its keys, and how it ends when the mount does.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
-CTL=${MEMMAPFSCTL_BIN:-$(dirname "$MEMMAPFS_BIN")/memmapfsctl}
-export CTL
+. "$(dirname "$0")/ctl.sh"
 
 cat >"$WORK/live.py" <<'PY'
 from fsutil import *

@@ -97,7 +97,7 @@ done
 
 if image ext4 32M -m 20; then
 	use_image_as_backing
-	start_mount_at "$BACKING" "$WORK/full"
+	start_mount_at "$BACKING" "$WORK/full" sync_interval=500ms # what is removed is let go of with a sync
 	check 'what the file system holds back for root is not for others, by write and by fallocate; root may have it' py <<'PY'
 os.chmod(BACKING, 0o777)
 def fill(path, step):

@@ -12,7 +12,7 @@ expect_stderr 'was (changed|removed) in BACKING since the layer has pages of it'
 
 cat >"$WORK/tree.py" <<'PY'
 from fsutil import *
-import hashlib, shutil
+import hashlib
 
 def tree(root):
     """Everything but what a commit must change: change times, and the inode numbers of what was made."""

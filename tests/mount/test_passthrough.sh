@@ -41,31 +41,8 @@ equal((after["reads"], after["writes"]), (before["reads"], before["writes"]))
 PY
 
 check 'what is done with files natively is done alike' py <<'PY'
-def play(directory):
-    path = directory + "/file"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
-    steps = [os.write(fd, b"0123456789" * 1000), os.pread(fd, 12, 9995), os.fstat(fd).st_size]
-    os.ftruncate(fd, 5000)
-    steps += [os.pread(fd, 10, 4995), os.fstat(fd).st_size]
-    fallocate(fd, 0, 8000, 100)
-    fallocate(fd, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, 0, 4096)
-    steps += [os.pread(fd, 10, 4090), os.fstat(fd).st_size, os.lseek(fd, 4096, os.SEEK_DATA)]
-    os.fsync(fd)
-    other = os.open(directory + "/other", os.O_RDWR | os.O_CREAT)
-    steps += [os.copy_file_range(fd, other, 500, 4096, 0), os.pread(other, 10, 0)]
-    os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))
-    steps += [os.fstat(fd).st_size]
-    os.unlink(path)
-    os.write(fd, b"gone")
-    steps += [os.pread(fd, 100, 12104), os.fstat(fd).st_nlink]
-    nameless = os.open(directory, os.O_TMPFILE | os.O_RDWR)
-    os.write(nameless, b"named later")
-    link_fd(nameless, directory + "/later")
-    steps += [read_file(directory + "/later"), sorted(os.listdir(directory))]
-    fcntl.lockf(other, fcntl.LOCK_EX)
-    fcntl.flock(other, fcntl.LOCK_EX)
-    return steps
-on_both(play)
+from steps import open_file_steps
+on_both(open_file_steps)
 PY
 
 check 'what others wrote is written back by the tick, until the last handle is closed and once after' py <<'PY'

@@ -137,7 +137,7 @@ limited() {
 	'
 }
 check 'past the limit of what can be watched objects are looked at again after a second' limited <<'PY'
-import json, os, sys, time
+import json, os, time
 mnt, backing = os.environ["MNT"], os.environ["BACKING"]
 for n in range(40):
     os.mkdir(backing + "/%d" % n)

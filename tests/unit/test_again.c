@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
-#include <stdlib.h>
 
 #include "again.h"
+#include "unit.h"
 
 static struct again again;
 
@@ -74,19 +73,9 @@ START_TEST(more_ids_than_there_is_room_for_are_due_all_together)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("again");
-	TCase *tests = tcase_create("again");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
 	tcase_add_test(tests, an_event_is_looked_at_soon_and_once_more_late);
 	tcase_add_test(tests, more_events_do_not_put_the_first_look_off);
 	tcase_add_test(tests, more_ids_than_there_is_room_for_are_due_all_together);
-	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -13,6 +12,7 @@
 
 #include "mapping/cache.h"
 #include "mapping/paging.h"
+#include "unit.h"
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define SANITIZED 1
@@ -1080,8 +1080,9 @@ START_TEST(threads_that_miss_together_map_once)
 }
 END_TEST
 
-static void add_tests(TCase *tests)
+void add_tests(TCase *tests)
 {
+	tcase_add_checked_fixture(tests, set_up, NULL);
 	tcase_add_test(tests, a_second_pin_of_a_span_is_a_hit);
 	tcase_add_test(tests, pinned_bytes_are_those_of_the_offset);
 	tcase_add_test(tests, a_pin_ends_where_its_window_ends);
@@ -1128,20 +1129,4 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, threads_pin_while_windows_are_evicted);
 	tcase_add_test(tests, threads_pin_a_file_mapped_whole);
 	tcase_add_test(tests, threads_that_miss_together_map_once);
-}
-
-int main(void)
-{
-	Suite *suite = suite_create("cache");
-	TCase *tests = tcase_create("cache");
-
-	tcase_add_checked_fixture(tests, set_up, NULL);
-	add_tests(tests);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

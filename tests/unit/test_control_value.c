@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "control_value.h"
+#include "unit.h"
 
 static struct control_value value;
 
@@ -73,19 +73,9 @@ START_TEST(malformed_ranges_are_refused)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("control_value");
-	TCase *tests = tcase_create("control_value");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
 	tcase_add_test(tests, a_word_alone_has_no_range);
 	tcase_add_test(tests, ranges_are_read);
 	tcase_add_test(tests, malformed_ranges_are_refused);
-	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

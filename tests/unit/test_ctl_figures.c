@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ctl/figures.h"
 #include "ctl/top_view.h"
+#include "unit.h"
 #include "util.h"
 
 static char *render(void (*print)(FILE *, const char *, const json_t *), const char *mount, json_t *stats)
@@ -129,21 +129,11 @@ START_TEST(rates_of_top_come_from_two_samples)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("ctl_figures");
-	TCase *tests = tcase_create("ctl_figures");
-
 	tcase_add_test(tests, the_table_has_a_line_for_each_group);
 	tcase_add_test(tests, long_groups_of_the_table_are_folded);
 	tcase_add_test(tests, the_prometheus_text_names_types_and_escapes_labels);
 	tcase_add_test(tests, lines_of_top_are_never_wider_than_the_terminal);
 	tcase_add_test(tests, rates_of_top_come_from_two_samples);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

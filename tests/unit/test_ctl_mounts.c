@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "ctl/mounts.h"
+#include "unit.h"
 
 static struct mount *mounts;
 static size_t count;
@@ -75,20 +75,10 @@ START_TEST(a_missing_table_is_an_error)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("ctl_mounts");
-	TCase *tests = tcase_create("ctl_mounts");
-
 	tcase_add_test(tests, mounts_are_found_by_their_type);
 	tcase_add_test(tests, escaped_names_are_read);
 	tcase_add_test(tests, broken_lines_are_passed_over);
 	tcase_add_test(tests, a_missing_table_is_an_error);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/picture.h"
+#include "unit.h"
 #include "util.h"
 
 #define PAGE UINT64_C(4096)
@@ -97,21 +96,11 @@ START_TEST(the_picture_has_bars_and_offsets)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("ctl_picture");
-	TCase *tests = tcase_create("ctl_picture");
-
 	tcase_add_test(tests, a_file_is_cut_into_equal_parts_that_hold_all_pages);
 	tcase_add_test(tests, the_page_that_the_file_ends_in_counts);
 	tcase_add_test(tests, holes_count_their_whole_pages);
 	tcase_add_test(tests, a_part_shows_the_strongest_state_of_its_pages);
 	tcase_add_test(tests, the_picture_has_bars_and_offsets);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <locale.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/progress.h"
 #include "ctl/text.h"
+#include "unit.h"
 #include "util.h"
 
 #define KIB UINT64_C(1024)
@@ -131,12 +130,9 @@ START_TEST(progress_tells_bytes_rate_and_time_left)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
 	setlocale(LC_ALL, "C.UTF-8");
-	Suite *suite = suite_create("ctl_text");
-	TCase *tests = tcase_create("ctl_text");
-
 	tcase_add_test(tests, bytes_are_told_in_the_unit_that_fits);
 	tcase_add_test(tests, bytes_never_take_more_than_eight_columns);
 	tcase_add_test(tests, durations_are_told_as_clocks_do);
@@ -146,11 +142,4 @@ int main(void)
 	tcase_add_test(tests, messages_lose_their_control_characters_and_nothing_else);
 	tcase_add_test(tests, seconds_are_read_within_their_range_only);
 	tcase_add_test(tests, progress_tells_bytes_rate_and_time_left);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

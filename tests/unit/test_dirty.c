@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mapping/dirty.h"
+#include "unit.h"
 
 static struct dirty_set set;
 
@@ -183,11 +183,8 @@ START_TEST(random_writes_lose_no_byte)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("dirty");
-	TCase *tests = tcase_create("dirty");
-
 	tcase_add_checked_fixture(tests, set_up, NULL);
 	tcase_add_test(tests, a_length_of_0_adds_nothing);
 	tcase_add_test(tests, separate_extents_stay_separate_and_ascend);
@@ -200,11 +197,4 @@ int main(void)
 	tcase_add_test(tests, a_newcomer_close_to_a_neighbour_joins_it_in_a_full_set);
 	tcase_add_test(tests, a_newcomer_inside_the_closed_gap_is_covered);
 	tcase_add_test(tests, random_writes_lose_no_byte);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "mapping/errnos.h"
+#include "unit.h"
 #include "util.h"
 
 #define THREADS 8
@@ -156,22 +155,12 @@ START_TEST(of_racing_threads_exactly_one_is_first)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("errnos");
-	TCase *tests = tcase_create("errnos");
-
 	tcase_add_test(tests, every_errno_of_the_manuals_has_its_row);
 	tcase_add_test(tests, an_unnamed_errno_gets_the_call_s_last_row);
 	tcase_add_test(tests, every_row_can_be_found);
 	tcase_add_test(tests, names_are_true_and_messages_are_clauses);
 	tcase_add_test(tests, a_row_is_said_once_for_each_who_says_it);
 	tcase_add_test(tests, of_racing_threads_exactly_one_is_first);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mapping/extents.h"
+#include "unit.h"
 #include "util.h"
 
 #define BYTES 64
@@ -121,22 +121,12 @@ START_TEST(random_steps_agree_with_a_plain_array)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("extents");
-	TCase *tests = tcase_create("extents");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, separate_ranges_stay_separate_and_ascend);
 	tcase_add_test(tests, ranges_that_touch_are_joined);
 	tcase_add_test(tests, removing_divides_and_cuts);
 	tcase_add_test(tests, the_next_extent_is_cut_to_the_range);
 	tcase_add_test(tests, random_steps_agree_with_a_plain_array);
-	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

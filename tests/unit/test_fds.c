@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 
 #include "fds.h"
+#include "unit.h"
 #include "util.h"
 
 #define CAPACITY 512
@@ -447,11 +447,8 @@ START_TEST(a_use_leads_to_its_file_whatever_others_do)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("fds");
-	TCase *tests = tcase_create("fds");
-
 	tcase_add_test(tests, an_empty_slot_cannot_be_used);
 	tcase_add_test(tests, a_filled_slot_is_used_many_times);
 	tcase_add_test(tests, descriptor_0_can_be_kept);
@@ -469,11 +466,4 @@ int main(void)
 	tcase_add_test(tests, relief_is_found_in_a_large_cache);
 	tcase_add_test(tests, finishing_twice_is_harmless);
 	tcase_add_test(tests, a_use_leads_to_its_file_whatever_others_do);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

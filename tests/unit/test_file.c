@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include "handle.h"
 #include "inode.h"
 #include "mapping/sync.h"
+#include "unit.h"
 #include "util.h"
 
 #define SECOND INT64_C(1000000000)
@@ -634,11 +634,8 @@ START_TEST(a_failure_outlives_handles_that_did_not_ask)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("file");
-	TCase *tests = tcase_create("file");
-
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, an_inode_has_one_file);
 	tcase_add_test(tests, dirty_bytes_go_with_their_file);
@@ -675,11 +672,4 @@ int main(void)
 	tcase_add_test(tests, a_consumed_failure_does_not_concern_later_handles);
 	tcase_add_test(tests, a_new_failure_is_news_to_everybody);
 	tcase_add_test(tests, a_failure_outlives_handles_that_did_not_ask);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "glob.h"
+#include "unit.h"
 #include "util.h"
 
 static bool matches(const char *pattern, const char *path)
@@ -175,13 +174,8 @@ START_TEST(a_pattern_that_is_too_long_is_refused)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("glob");
-	TCase *tests = tcase_create("glob");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
 	tcase_add_test(tests, a_pattern_without_a_slash_matches_the_last_name_anywhere);
 	tcase_add_test(tests, a_pattern_with_a_slash_matches_the_whole_path);
 	tcase_add_test(tests, two_stars_cross_slashes);
@@ -190,9 +184,4 @@ int main(void)
 	tcase_add_test(tests, what_is_no_pattern_is_refused_with_its_place);
 	tcase_add_test(tests, no_pattern_takes_long);
 	tcase_add_test(tests, a_pattern_that_is_too_long_is_refused);
-	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

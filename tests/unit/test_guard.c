@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 
 #include "mapping/guard.h"
+#include "unit.h"
 #include "util.h"
 
 #define PAGES 8
@@ -184,11 +184,8 @@ START_TEST(threads_fault_independently)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("guard");
-	TCase *tests = tcase_create("guard");
-
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, a_copy_of_present_pages_copies_them);
 	tcase_add_test(tests, a_page_past_the_end_of_the_file_is_efault);
@@ -200,11 +197,4 @@ int main(void)
 	tcase_add_test_raise_signal(tests, a_fault_outside_a_copy_keeps_its_default_effect, SIGBUS);
 	tcase_add_test_raise_signal(tests, a_fault_after_a_copy_is_not_taken_for_the_copy_s, SIGBUS);
 	tcase_add_test(tests, threads_fault_independently);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "handle.h"
+#include "unit.h"
 #include "util.h"
 
 #define THREADS 4
@@ -276,11 +276,8 @@ START_TEST(threads_open_and_close_side_by_side)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("handle");
-	TCase *tests = tcase_create("handle");
-
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, a_new_handle_has_its_inode_and_flags);
 	tcase_add_test(tests, the_id_0_is_nobody_s);
@@ -293,11 +290,4 @@ int main(void)
 	tcase_add_test(tests, after_the_last_id_comes_enfile);
 	tcase_add_test(tests, a_walk_meets_every_open_handle);
 	tcase_add_test(tests, threads_open_and_close_side_by_side);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 
 #include "identity.h"
+#include "unit.h"
 #include "util.h"
 
 /* Two directories that usually lie on file systems of different kinds; what they cannot do is skipped. */
@@ -336,11 +336,8 @@ START_TEST(an_unknown_layout_has_no_id)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("identity");
-	TCase *tests = tcase_create("identity");
-
 	tcase_add_checked_fixture(tests, NULL, leave);
 	tcase_add_test(tests, key_and_stat_say_what_statx_said);
 	tcase_add_test(tests, the_birth_time_is_part_of_the_key_where_it_is_known);
@@ -352,11 +349,4 @@ int main(void)
 	tcase_add_test(tests, an_id_and_a_sibling_s_handle_make_the_handle_again);
 	tcase_add_test(tests, every_known_layout_packs_number_and_generation);
 	tcase_add_test(tests, an_unknown_layout_has_no_id);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

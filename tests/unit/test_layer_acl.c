@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "layer/acl.h"
+#include "unit.h"
 #include "util.h"
 
 struct acl {
@@ -109,20 +108,10 @@ START_TEST(a_default_acl_is_inherited_as_far_as_the_mode_goes)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("layer_acl");
-	TCase *tests = tcase_create("layer_acl");
-
 	tcase_add_test(tests, only_complete_and_ordered_acls_are_valid);
 	tcase_add_test(tests, an_acl_stands_for_a_mode);
 	tcase_add_test(tests, chmod_changes_the_mask);
 	tcase_add_test(tests, a_default_acl_is_inherited_as_far_as_the_mode_goes);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdint.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "layer/db.h"
+#include "unit.h"
 #include "util.h"
 
 static struct layer_db *db;
@@ -359,11 +359,8 @@ START_TEST(a_file_counts_its_origins_and_pages_along)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("layer_db");
-	TCase *tests = tcase_create("layer_db");
-
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, a_record_comes_back_as_it_was);
 	tcase_add_test(tests, entries_and_nodes_are_gone_through_in_order);
@@ -374,11 +371,4 @@ int main(void)
 	tcase_add_test(tests, a_failed_change_is_undone);
 	tcase_add_test(tests, a_deleted_node_leaves_nothing);
 	tcase_add_test(tests, a_file_counts_its_origins_and_pages_along);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

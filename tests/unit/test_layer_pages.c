@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -7,6 +6,7 @@
 #include <string.h>
 
 #include "layer/pages.h"
+#include "unit.h"
 
 #define PAGE LAYER_PAGE
 
@@ -238,11 +238,8 @@ START_TEST(random_changes_agree_with_a_model)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("layer_pages");
-	TCase *tests = tcase_create("layer_pages");
-
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, a_file_without_notes_is_clean_and_then_zero);
 	tcase_add_test(tests, a_written_page_divides_a_clean_run);
@@ -255,11 +252,4 @@ int main(void)
 	tcase_add_test(tests, sets_survive_packing);
 	tcase_add_test(tests, runs_and_bitmaps_are_the_same_sets);
 	tcase_add_test(tests, random_changes_agree_with_a_model);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

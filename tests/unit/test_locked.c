@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Over a file system that nobody has mounted: files are looked up and forgotten as the kernel would. */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include "locked.h"
 #include "mapping/guard.h"
 #include "mapping/lock.h"
+#include "unit.h"
 #include "util.h"
 
 #define FILES 3
@@ -216,13 +216,8 @@ START_TEST(locks_go_with_the_last_name_and_the_last_opener)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("locked");
-	TCase *tests = tcase_create("files that are kept in memory");
-	SRunner *runner;
-	int failed;
-
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, a_locked_file_stays_though_the_kernel_forgets_it);
 	tcase_add_test(tests, an_unlocked_file_goes);
@@ -230,10 +225,4 @@ int main(void)
 	tcase_add_test(tests, there_may_be_so_many_and_no_more);
 	tcase_add_test(tests, a_refused_lock_holds_nothing);
 	tcase_add_test(tests, locks_go_with_the_last_name_and_the_last_opener);
-	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
-#include <stdlib.h>
 
 #include "marks.h"
+#include "unit.h"
 
 #define MANY 5000
 
@@ -65,19 +64,8 @@ START_TEST(the_last_mark_of_a_hash_is_told_from_others)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("marks");
-	TCase *tcase = tcase_create("marks");
-	SRunner *runner;
-	int failed;
-
-	tcase_add_test(tcase, marks_are_found_by_hash_until_they_are_removed);
-	tcase_add_test(tcase, the_last_mark_of_a_hash_is_told_from_others);
-	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	tcase_add_test(tests, marks_are_found_by_hash_until_they_are_removed);
+	tcase_add_test(tests, the_last_mark_of_a_hash_is_told_from_others);
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,6 +6,7 @@
 #include <string.h>
 
 #include "options.h"
+#include "unit.h"
 #include "util.h"
 
 #define ARGUMENTS_MAX 16
@@ -943,6 +943,7 @@ START_TEST(the_help_lists_every_option)
 					    "entry_timeout=SECONDS ",
 					    "negative_timeout=SECONDS ",
 					    "readahead=SIZE ",
+					    "io_uring ",
 					    "max_threads=NUMBER ",
 					    "log_level=error|warning|info|debug "};
 	CLEANUP(free_pointer) char *usage = options_usage();
@@ -1052,8 +1053,9 @@ START_TEST(fini_accepts_a_zeroed_struct)
 }
 END_TEST
 
-static void add_tests(TCase *tests)
+void add_tests(TCase *tests)
 {
+	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, without_options_every_default_applies);
 	tcase_add_test(tests, flags_may_stand_before_between_and_behind_the_operands);
 	tcase_add_test(tests, posixly_correct_in_the_environment_changes_nothing);
@@ -1103,20 +1105,4 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, describing_ends_with_null_and_leaves_ret_value_untouched);
 	tcase_add_test(tests, a_described_value_can_be_given_again);
 	tcase_add_test(tests, fini_accepts_a_zeroed_struct);
-}
-
-int main(void)
-{
-	Suite *suite = suite_create("options");
-	TCase *tests = tcase_create("options");
-
-	tcase_add_checked_fixture(tests, set_up, tear_down);
-	add_tests(tests);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -7,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mapping/advice.h"
@@ -15,6 +15,7 @@
 #include "mapping/paging.h"
 #include "mapping/residency.h"
 #include "mapping/stream.h"
+#include "unit.h"
 
 #define PAGES 64
 
@@ -587,11 +588,8 @@ START_TEST(windows_for_huge_pages_are_aligned)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("paging");
-	TCase *tests = tcase_create("paging");
-
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, windows_carry_the_policys_advice);
 	tcase_add_test(tests, a_new_policy_reaches_windows_that_are_mapped);
@@ -616,11 +614,4 @@ int main(void)
 	tcase_add_test(tests, idle_windows_lose_their_pages);
 	tcase_add_test(tests, without_a_policy_windows_stay);
 	tcase_add_test(tests, windows_for_huge_pages_are_aligned);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "profile.h"
+#include "unit.h"
 #include "util.h"
 
 static char directory[] = "/tmp/test_profile.XXXXXX";
@@ -162,22 +162,12 @@ START_TEST(only_what_lies_below_the_tree_is_opened)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("profile");
-	TCase *tests = tcase_create("profile");
-
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, what_is_written_is_read_again);
 	tcase_add_test(tests, a_file_that_changed_is_not_the_one_that_was_noted);
 	tcase_add_test(tests, what_is_no_profile_is_refused_with_a_reason);
 	tcase_add_test(tests, writing_replaces_the_file_or_leaves_it);
 	tcase_add_test(tests, only_what_lies_below_the_tree_is_opened);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* When the blocks held back for root are near: the C library's fstatfs() is replaced by what each test says. */
-#include <check.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/statfs.h>
 
 #include "reserve.h"
+#include "unit.h"
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -96,13 +96,8 @@ START_TEST(a_file_system_that_cannot_say_has_none)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("reserve");
-	TCase *tests = tcase_create("near");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
 	tcase_add_checked_fixture(tests, setup, NULL);
 	tcase_add_test(tests, far_from_the_reserve_nothing_is_asked_twice);
 	tcase_add_test(tests, what_was_written_meanwhile_counts);
@@ -110,9 +105,4 @@ int main(void)
 	tcase_add_test(tests, near_it_every_write_asks);
 	tcase_add_test(tests, without_a_reserve_it_is_never_near);
 	tcase_add_test(tests, a_file_system_that_cannot_say_has_none);
-	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -13,6 +11,7 @@
 #include <unistd.h>
 
 #include "mapping/residency.h"
+#include "unit.h"
 #include "util.h"
 
 #define PAGES 1200
@@ -209,11 +208,8 @@ START_TEST(a_stranger_is_told_nothing)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("residency");
-	TCase *tests = tcase_create("residency");
-
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, pages_of_a_range_are_counted);
 	tcase_add_test(tests, runs_are_whole_and_ascending);
@@ -222,11 +218,4 @@ int main(void)
 	tcase_add_test(tests, mincore_answers_where_cachestat_does_not);
 	tcase_add_test(tests, a_descriptor_that_is_none_is_refused);
 	tcase_add_test(tests, a_stranger_is_told_nothing);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

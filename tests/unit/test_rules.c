@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "rules.h"
+#include "unit.h"
 #include "util.h"
 
 static struct options mount;
@@ -206,13 +206,8 @@ START_TEST(files_are_read_and_their_absence_is_told)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("rules");
-	TCase *tests = tcase_create("rules");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, each_rule_gives_its_options_to_the_files_it_matches);
 	tcase_add_test(tests, the_last_match_wins_option_by_option);
@@ -223,9 +218,4 @@ int main(void)
 	tcase_add_test(tests, conflicts_with_the_mount_are_refused);
 	tcase_add_test(tests, the_shortest_idle_is_found);
 	tcase_add_test(tests, files_are_read_and_their_absence_is_told);
-	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

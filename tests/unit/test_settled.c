@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include "settled.h"
+#include "unit.h"
 
 static struct stat look_of(off_t size, long seconds_ago, long nanoseconds)
 {
@@ -70,20 +69,9 @@ START_TEST(a_later_look_replaces_an_earlier_one_if_it_counts)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("settled");
-	TCase *tcase = tcase_create("settled");
-	SRunner *runner;
-	int failed;
-
-	tcase_add_test(tcase, a_look_just_after_a_change_does_not_count);
-	tcase_add_test(tcase, a_file_with_the_same_size_and_ctime_has_not_changed);
-	tcase_add_test(tcase, a_later_look_replaces_an_earlier_one_if_it_counts);
-	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	tcase_add_test(tests, a_look_just_after_a_change_does_not_count);
+	tcase_add_test(tests, a_file_with_the_same_size_and_ctime_has_not_changed);
+	tcase_add_test(tests, a_later_look_replaces_an_earlier_one_if_it_counts);
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -8,6 +7,7 @@
 
 #include "request.h"
 #include "straight.h"
+#include "unit.h"
 #include "util.h"
 
 #define PAGES 64
@@ -115,23 +115,12 @@ START_TEST(a_refused_reply_leaves_nothing_behind)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("straight");
-	TCase *tests = tcase_create("replies");
-	SRunner *runner;
-	int failed;
-
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, bytes_arrive_behind_the_header);
 	tcase_add_test(tests, a_missing_page_holds_nothing);
 	tcase_add_test(tests, what_is_dropped_is_not_sent);
 	tcase_add_test(tests, more_than_the_pipe_takes_is_refused);
 	tcase_add_test(tests, a_refused_reply_leaves_nothing_behind);
-	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include <check.h>
 #include <errno.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "mapping/sync.h"
+#include "unit.h"
 
 #define WINDOW_PAGES 4
 #define FILE_PAGES 16
@@ -325,11 +324,8 @@ START_TEST(marks_of_threads_are_neither_lost_nor_taken_twice)
 }
 END_TEST
 
-int main(void)
+void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("sync");
-	TCase *tests = tcase_create("sync");
-
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, nothing_is_dirty_at_first);
 	tcase_add_test(tests, marking_tells_by_how_much_the_dirty_bytes_grew);
@@ -344,11 +340,4 @@ int main(void)
 	tcase_add_test(tests, a_read_only_window_is_not_synced_through);
 	tcase_add_test(tests, stored_bytes_are_in_the_file);
 	tcase_add_test(tests, marks_of_threads_are_neither_lost_nor_taken_twice);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "ctl/ctl.h"
 #include "ctl/mounts.h"
@@ -14,41 +17,63 @@
 #include "json_name.h"
 #include "util.h"
 
-#define PATIENCE_S 2
+#define PATIENCE_MS 2000
 
-/* Asked in a thread of its own: a daemon that hangs would take us with it. */
-static void *ask(void *point)
+/* The errno of asking, to standard input, which is all that the process has open. */
+static _Noreturn void ask(const char *point, int answers)
 {
 	struct statx stx;
-	intptr_t error = 0;
+	int error = 0;
 
+	if (dup2(answers, STDIN_FILENO) < 0 || close_range(STDIN_FILENO + 1, UINT_MAX, 0) < 0)
+		_exit(1);
 	if (statx(AT_FDCWD, point, AT_STATX_FORCE_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &stx) < 0)
 		error = errno;
-	return (void *)error;
+	_exit(write(STDIN_FILENO, &error, sizeof(error)) != sizeof(error));
+}
+
+/*
+ * Asked by a process of its own: a daemon that hangs would take us with it. Who waits for one can often not even be
+ * killed; such a process is left behind.
+ *
+ * Return: the errno, -ETIMEDOUT where no answer came, or another -errno where nobody could be asked.
+ */
+static int asked(const char *point)
+{
+	struct pollfd answers = {.events = POLLIN};
+	int fds[2], error = -ETIMEDOUT;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	pid = fork();
+	if (pid == 0)
+		ask(point, fds[1]);
+	close(fds[1]);
+	answers.fd = fds[0];
+	if (pid < 0)
+		error = -EAGAIN;
+	else if (poll(&answers, 1, PATIENCE_MS) > 0 && read(fds[0], &error, sizeof(error)) != sizeof(error))
+		error = -EIO;
+	close(fds[0]);
+	if (pid > 0 && error == -ETIMEDOUT)
+		kill(pid, SIGKILL);
+	else if (pid > 0)
+		waitpid(pid, NULL, 0);
+	return error;
 }
 
 static const char *state_of(const char *point)
 {
-	CLEANUP(free_pointer) char *copy = strdup(point);
-	struct timespec deadline;
-	pthread_t thread;
-	void *error;
-
-	if (copy == NULL || pthread_create(&thread, NULL, ask, copy) != 0)
-		return "unknown";
-	clock_gettime(CLOCK_REALTIME, &deadline);
-	deadline.tv_sec += PATIENCE_S;
-	if (pthread_timedjoin_np(thread, &error, &deadline) != 0) {
-		copy = NULL; /* the thread's for good */
-		return "silent";
-	}
-	switch ((intptr_t)error) {
+	switch (asked(point)) {
 	case ENOTCONN:
 	case ECONNABORTED:
 		return "dead";
 	case 0:
 	case EACCES: /* answered by the kernel: another user's mount */
 		return "serving";
+	case -ETIMEDOUT:
+		return "silent";
 	default:
 		return "unknown";
 	}

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "creds.h"
 #include "fuse_ops/ops.h"
 
 #define PREFIX "user.memmapfs."
@@ -68,8 +69,12 @@ static void *command_thread(void *argument)
 {
 	struct command *command = argument;
 	struct fs *fs = command->fs;
+	int result = creds_thread_init();
 
-	command_run(command);
+	if (result < 0)
+		command->reply(command->req, result, NULL);
+	else
+		command_run(command);
 	inode_unref(fs, command->inode);
 	command_free(command);
 	LOCK_SCOPE(&fs->wait_lock);

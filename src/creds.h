@@ -30,9 +30,7 @@ struct creds {
 int creds_drop(void);
 
 /**
- * creds_thread_init() - give the calling thread a umask of its own, and what its starter may have dropped
- *
- * For each thread that makes or changes files; a new one has the credentials of the one that starts it.
+ * creds_thread_init() - give the calling thread a umask of its own
  *
  * Return: 0 or the -errno of unshare(2).
  */

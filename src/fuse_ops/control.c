@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "creds.h"
 #include "fuse_ops/ops.h"
 
 #define PREFIX "user.memmapfs."
@@ -69,12 +68,8 @@ static void *command_thread(void *argument)
 {
 	struct command *command = argument;
 	struct fs *fs = command->fs;
-	int result = creds_thread_init();
 
-	if (result < 0)
-		command->reply(command->req, result, NULL);
-	else
-		command_run(command);
+	command_run(command);
 	inode_unref(fs, command->inode);
 	command_free(command);
 	LOCK_SCOPE(&fs->wait_lock);

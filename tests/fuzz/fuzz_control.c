@@ -18,6 +18,7 @@
 #include "inode.h"
 #include "layer/content.h"
 #include "layer/names.h"
+#include "layer/serve.h"
 #include "mapping/guard.h"
 #include "util.h"
 
@@ -120,6 +121,7 @@ static void change_layer(struct subject *subject)
 	struct node *node;
 	uint64_t offset = 0;
 
+	LAYER_SERVE_SCOPE(fs);
 	if (content_own(fs, subject->file, &node) == 0)
 		need(content_write(fs, subject->file, node, "y", 1, false, &writer, &offset) == 1,
 		     "content_write");
@@ -168,7 +170,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		expect_json(reply);
 	free(reply);
 	free(value);
+	layer_serve_begin(&subject->fs);
 	if (control_get(&subject->fs, object, name, &reply) == 0)
 		free(reply);
+	layer_serve_end(&subject->fs);
 	return 0;
 }

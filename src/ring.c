@@ -17,7 +17,6 @@
 
 #include "log.h"
 #include "ring_private.h"
-#include "session.h"
 #include "session_private.h"
 #include "util.h"
 
@@ -37,7 +36,7 @@ static struct ring_worker *worker_unstarted(struct ring *ring, unsigned queue)
 }
 
 /* Return: has the queue the threads it should have? */
-bool ring_fill_queue(struct ring *ring, unsigned queue)
+bool ring_fill_queue(struct ring *ring, unsigned queue, uint64_t behind)
 {
 	struct ring_worker *worker;
 	unsigned serving;
@@ -51,50 +50,7 @@ bool ring_fill_queue(struct ring *ring, unsigned queue)
 	worker = worker_unstarted(ring, queue);
 	if (worker == NULL && ring_worker_new(ring, queue, &worker) < 0)
 		return false;
-	return ring_worker_start(worker) == 0;
-}
-
-void ring_kick(struct ring *ring, unsigned queue)
-{
-	LOCK_SCOPE(&ring->lock);
-	ring->kicks[queue] = true;
-	pthread_cond_broadcast(&ring->changed);
-}
-
-/* Waits for a queue to kick. Return: false at the end. */
-static bool next_kick(struct ring *ring, unsigned *ret_queue)
-{
-	LOCK_SCOPE(&ring->lock);
-	while (!ring->kicker_ends) {
-		for (unsigned queue = 0; queue < ring->queue_count; queue++) {
-			if (ring->kicks[queue]) {
-				ring->kicks[queue] = false;
-				*ret_queue = queue;
-				return true;
-			}
-		}
-		pthread_cond_wait(&ring->changed, &ring->lock);
-	}
-	return false;
-}
-
-/* A request like any other, made on the queue's CPU; when it has been answered the kernel looks at what waits. */
-static void *kicker_run(void *argument)
-{
-	struct ring *ring = argument;
-	unsigned queue;
-
-	while (next_kick(ring, &queue)) {
-		cpu_set_t cpu;
-
-		if (queue >= CPU_SETSIZE || !CPU_ISSET(queue, &ring->cpus))
-			continue;
-		CPU_ZERO(&cpu);
-		CPU_SET(queue, &cpu);
-		if (sched_setaffinity(0, sizeof(cpu), &cpu) == 0)
-			(void)session_probe(ring->session); /* no answer is wanted */
-	}
-	return NULL;
+	return ring_worker_start(worker, behind) == 0;
 }
 
 /* All that have been started can register, or one has failed. Return: 0 or -EPERM */
@@ -166,12 +122,8 @@ int ring_new(struct session *session, unsigned workers, struct ring **ret_ring)
 		       : online <= 8 ? THREADS_DEFAULT
 				     : THREADS_MANY_CPUS;
 	ring->serving = calloc(ring->queue_count, sizeof(ring->serving[0]));
-	ring->kicks = calloc(ring->queue_count, sizeof(ring->kicks[0]));
-	if (ring->serving == NULL || ring->kicks == NULL)
+	if (ring->serving == NULL)
 		result = -ENOMEM;
-	if (result == 0)
-		result = -pthread_create(&ring->kicker, NULL, kicker_run, ring);
-	ring->has_kicker = result == 0;
 	for (unsigned queue = 0; queue < ring->queue_count && result == 0; queue++) {
 		unsigned count = queue < (unsigned)online ? ring->wanted : 1;
 
@@ -180,7 +132,7 @@ int ring_new(struct session *session, unsigned workers, struct ring **ret_ring)
 
 			result = ring_worker_new(ring, queue, &worker);
 			if (result == 0)
-				result = ring_worker_start(worker);
+				result = ring_worker_start(worker, 0);
 		}
 	}
 	if (result == 0)
@@ -239,13 +191,6 @@ void ring_join(struct ring *ring)
 	ring->joined = true;
 }
 
-static void end_kicker(struct ring *ring)
-{
-	LOCK_SCOPE(&ring->lock);
-	ring->kicker_ends = true;
-	pthread_cond_broadcast(&ring->changed);
-}
-
 void ring_free(struct ring *ring)
 {
 	if (ring == NULL)
@@ -254,14 +199,8 @@ void ring_free(struct ring *ring)
 		next = worker->next;
 		ring_worker_free(worker);
 	}
-	/* It may have waited for an answer that nobody gives any more. */
-	if (ring->has_kicker) {
-		end_kicker(ring);
-		pthread_join(ring->kicker, NULL);
-	}
 	pthread_mutex_destroy(&ring->lock);
 	pthread_cond_destroy(&ring->changed);
 	free(ring->serving);
-	free(ring->kicks);
 	free(ring);
 }

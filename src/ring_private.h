@@ -34,12 +34,14 @@ struct ring_worker {
 	struct fuse_out_header late_header;
 	unsigned char *late_bytes; /* malloc'ed */
 	size_t late_length;
-	pthread_t thread; /* valid once started */
-	bool started;	  /* protected by the ring's lock */
-	bool late_comer;  /* it takes another's place */
-	bool said;	  /* that io_uring_enter(2) fails */
-	bool usable;	  /* protected by the ring's lock: the thread may use io_uring */
-	bool ended;	  /* protected by the ring's lock; a worker that has not said so can be signalled */
+	pthread_t thread;   /* valid once started */
+	bool started;	    /* protected by the ring's lock */
+	uint64_t behind;    /* it takes the place of one that waits for something about this file; or 0 */
+	uint64_t late_file; /* what it waits for itself is about this file */
+	bool registered;    /* it has served a request */
+	bool said;	    /* that io_uring_enter(2) fails */
+	bool usable;	    /* protected by the ring's lock: the thread may use io_uring */
+	bool ended;	    /* protected by the ring's lock; a worker that has not said so can be signalled */
 };
 
 struct ring {
@@ -53,11 +55,8 @@ struct ring {
 	pthread_cond_t changed; /* a worker has become usable or has ended, or going has changed */
 	_Atomic(struct ring_worker *) workers; /* grows at its head */
 	pthread_mutex_t lock;
-	bool *kicks;	  /* by queue; protected by lock: the kicker is to make a request there */
-	bool kicker_ends; /* protected by lock */
-	bool has_kicker;
-	pthread_t kicker;
-	unsigned *serving; /* by queue; protected by lock: threads that do not wait for a late answer */
+	_Atomic uint64_t kicks; /* made, see ring_kick() */
+	unsigned *serving;	/* by queue; protected by lock: threads that do not wait for a late answer */
 };
 
 /**
@@ -70,27 +69,21 @@ int ring_worker_new(struct ring *ring, unsigned queue, struct ring_worker **ret_
 
 /**
  * ring_worker_start() - start its thread, which registers once the ring is going
+ * @behind: nodeid of a regular file that the kernel knows while another waits for an answer; 0: it takes nobody's place
  *
  * Locks: takes the ring's. Return: 0, -ESHUTDOWN at the session's end, -EALREADY, -errno of pthread_create(3).
  */
-int ring_worker_start(struct ring_worker *worker);
+int ring_worker_start(struct ring_worker *worker, uint64_t behind);
 
 /** ring_worker_free() - after its thread has been joined, or never started */
 void ring_worker_free(struct ring_worker *worker);
 
 /**
  * ring_fill_queue() - start a thread for a queue that has fewer than it should
+ * @behind: as above
  *
  * Return: has the queue what it should have?
  */
-bool ring_fill_queue(struct ring *ring, unsigned queue);
-
-/**
- * ring_kick() - have the kernel hand over what waits in a queue
- *
- * For a worker that has registered while the ring is going. The kernel looks at what waits whenever a request has been
- * answered, but not when a worker registers: what came while all were taken would stay there.
- */
-void ring_kick(struct ring *ring, unsigned queue);
+bool ring_fill_queue(struct ring *ring, unsigned queue, uint64_t behind);
 
 #endif

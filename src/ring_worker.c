@@ -37,6 +37,10 @@
 /* Small requests in a row after which a thread stays on its queue's CPU. */
 #define BIND_AFTER 4
 
+/* The kernel counts its own requests up from zero. */
+#define KICK_UNIQUE (UINT64_C(1) << 62)
+#define KICK_TRIES 100
+
 /* How long to wait before trying again to start a thread. */
 #define RETRY_NS 100000000
 
@@ -220,7 +224,7 @@ static bool worker_await_late(struct ring_worker *worker)
 		struct timespec until;
 
 		if (!replaced)
-			replaced = ring_fill_queue(worker->ring, worker->queue);
+			replaced = ring_fill_queue(worker->ring, worker->queue, worker->late_file);
 		if (replaced) {
 			came = sem_wait(&worker->late) == 0;
 			continue;
@@ -250,26 +254,68 @@ static bool is_large_read(const struct protocol_ring_headers *headers, const str
 	return header->opcode == FUSE_READ && in.size >= STRAIGHT_MIN;
 }
 
+/* Return: is the thread on the queue's CPU now? */
+static bool worker_bind(struct ring_worker *worker)
+{
+	cpu_set_t own;
+
+	if (worker->queue >= CPU_SETSIZE)
+		return false;
+	CPU_ZERO(&own);
+	CPU_SET(worker->queue, &own);
+	worker->bound = sched_setaffinity(0, sizeof(own), &own) == 0;
+	return worker->bound;
+}
+
+static void worker_unbind(struct ring_worker *worker)
+{
+	worker->bound = false;
+	(void)sched_setaffinity(0, sizeof(worker->ring->cpus), &worker->ring->cpus);
+}
+
 /*
  * On the CPU of who asks a thread is woken soonest, and who asks has nothing to do meanwhile. Large reads are mostly
  * made ahead: who asks goes on, and the bytes had better be copied on another CPU.
  */
 static void worker_choose_cpu(struct ring_worker *worker, bool large)
 {
-	const struct ring *ring = worker->ring;
-	cpu_set_t own;
-
 	worker->small_run = large ? 0 : worker->small_run + 1;
-	if (large && worker->bound) {
-		worker->bound = false;
-		(void)sched_setaffinity(0, sizeof(ring->cpus), &ring->cpus);
-	} else if (worker->small_run == BIND_AFTER && worker->queue < CPU_SETSIZE &&
-		   CPU_ISSET(worker->queue, &ring->cpus)) {
-		worker->bound = true;
-		CPU_ZERO(&own);
-		CPU_SET(worker->queue, &own);
-		(void)sched_setaffinity(0, sizeof(own), &own);
+	if (large && worker->bound)
+		worker_unbind(worker);
+	else if (worker->small_run == BIND_AFTER && worker->queue < CPU_SETSIZE &&
+		 CPU_ISSET(worker->queue, &worker->ring->cpus))
+		worker_bind(worker);
+}
+
+/*
+ * Has the kernel hand over what waits in the queue, which it does whenever a request has been answered, but not when
+ * an entry is registered: what came while all others were taken would stay there. So there is a request that nobody
+ * waits for, a retrieval of no bytes from the file whose lock, or whatever it is, is waited for: whoever takes it goes
+ * on with the next that waits. Where none is free to take it, all are being served, and their threads do the same.
+ */
+static void worker_kick(struct ring_worker *worker)
+{
+	struct ring *ring = worker->ring;
+	struct fuse_notify_retrieve_out nothing = {
+		.notify_unique = KICK_UNIQUE + 2 * atomic_fetch_add(&ring->kicks, 1),
+		.nodeid = worker->behind,
+	};
+	struct fuse_out_header header = {.len = sizeof(header) + sizeof(nothing),
+					 .error = FUSE_NOTIFY_RETRIEVE};
+	struct iovec iov[] = {{&header, sizeof(header)}, {&nothing, sizeof(nothing)}};
+	int tries = 0;
+
+	/* It goes to the queue of the CPU that it is made on. Of one that is offline nothing comes. */
+	if (worker_bind(worker)) {
+		/* ENOENT: the kernel has dropped the file, so the answer has been given, which does as well. */
+		while (writev(ring->session->fd, iov, ARRAY_LENGTH(iov)) < 0 && errno != ENOENT &&
+		       ++tries < KICK_TRIES && !atomic_load(&ring->session->stopping))
+			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		if (tries == KICK_TRIES)
+			log_error("io_uring, requests of CPU %u may wait: %s", worker->queue,
+				  strerror(errno));
 	}
+	worker_unbind(worker);
 }
 
 /* The request that is in the entry's memory. Return: false where the worker should end. */
@@ -283,6 +329,13 @@ static bool worker_serve(struct ring_worker *worker)
 	memcpy(&header, headers->header, sizeof(header));
 	argument = header.len - sizeof(header) - headers->payload_size;
 	worker->commit_id = headers->commit_id;
+	if (header.opcode == FUSE_NOTIFY_REPLY) {
+		worker_commit(worker,
+			      &(struct fuse_out_header){.len = sizeof(struct fuse_out_header),
+							.unique = header.unique},
+			      0);
+		return true;
+	}
 	if (argument > sizeof(headers->argument) || headers->payload_size > MAX_WRITE ||
 	    argument % sizeof(uint64_t) != 0) {
 		struct fuse_out_header refusal = {sizeof(refusal), -EIO, header.unique};
@@ -299,7 +352,17 @@ static bool worker_serve(struct ring_worker *worker)
 	atomic_store(&worker->unique, header.unique);
 	session_serve(worker->ring->session, buffer, header.len,
 		      headers->payload_size == 0 ? payload : payload + MAX_WRITE, false);
-	return atomic_load_explicit(&worker->unique, memory_order_relaxed) == 0 || worker_await_late(worker);
+	if (atomic_load_explicit(&worker->unique, memory_order_relaxed) == 0)
+		return true;
+	worker->late_file = request_current()->late_file != 0 ? request_current()->late_file : header.nodeid;
+	return worker_await_late(worker);
+}
+
+static void worker_register(struct ring_worker *worker)
+{
+	worker_prepare(worker, PROTOCOL_RING_REGISTER);
+	if (io_uring_submit(&worker->uring) == 1 && worker->behind != 0)
+		worker_kick(worker);
 }
 
 /* Return: false where the worker should end. */
@@ -320,8 +383,15 @@ static bool worker_take(struct ring_worker *worker)
 		return true;
 	result = cqe->res;
 	io_uring_cqe_seen(&worker->uring, cqe);
-	if (result == 0)
+	if (result == 0) {
+		worker->registered = true;
 		return worker_serve(worker);
+	}
+	if (result == -ENOMEM && !worker->registered) {
+		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
+		worker_register(worker);
+		return true;
+	}
 	/* ENOTCONN, ECONNABORTED: unmounted, or the connection was aborted. ENOENT: with it, before the answer. */
 	if (result != -ENOTCONN && result != -ECONNABORTED && result != -ENOENT && result != -ECANCELED)
 		log_error("io_uring, requests of CPU %u: %s", worker->queue, strerror(-result));
@@ -375,7 +445,6 @@ static bool worker_begin(struct ring_worker *worker)
 		log_error("cannot use io_uring for requests of CPU %u: %s", worker->queue, strerror(-result));
 	LOCK_SCOPE(&ring->lock);
 	worker->usable = result == 0;
-	worker->late_comer = ring->going;
 	worker->ended = result < 0;
 	pthread_cond_broadcast(&ring->changed);
 	while (result == 0 && !ring->going && !ring->given_up && !atomic_load(&ring->session->stopping))
@@ -390,9 +459,7 @@ static void *worker_run(void *argument)
 
 	if (worker_begin(worker)) {
 		mine = worker;
-		worker_prepare(worker, PROTOCOL_RING_REGISTER);
-		if (io_uring_submit(&worker->uring) == 1 && worker->late_comer)
-			ring_kick(ring, worker->queue);
+		worker_register(worker);
 		while (!atomic_load_explicit(&ring->session->stopping, memory_order_relaxed) &&
 		       worker_take(worker))
 			continue;
@@ -407,7 +474,7 @@ static void *worker_run(void *argument)
 }
 
 /* For a worker in the list. Return: 0 or -errno of pthread_create(3). */
-int ring_worker_start(struct ring_worker *worker)
+int ring_worker_start(struct ring_worker *worker, uint64_t behind)
 {
 	struct ring *ring = worker->ring;
 	pthread_t thread;
@@ -418,6 +485,7 @@ int ring_worker_start(struct ring_worker *worker)
 		return -ESHUTDOWN;
 	if (worker->started)
 		return -EALREADY;
+	worker->behind = behind;
 	result = -pthread_create(&thread, NULL, worker_run, worker);
 	if (result == 0) {
 		/* Not before: a call that fails leaves any value. */

@@ -26,7 +26,6 @@ struct request {
 	bool straight;	      /* READ: pages may be held and sent as the answer, see straight.h */
 	bool ring;	      /* it came through io_uring */
 	bool parallel;	      /* OPEN, CREATE: for the reply, several direct writes may come at once */
-	uint64_t late_file;   /* what is to be answered later waits for this file; 0: for the request's own */
 	int backing; /* OPEN, CREATE: for the reply, the backing file that the kernel is to use; or 0 */
 	unsigned group_count;
 	gid_t groups[REQUEST_GROUPS_MAX]; /* supplementary groups that matter here */

@@ -4,7 +4,6 @@
 
 /* What ring.c, which has all rings, shares with ring_worker.c, which serves one. */
 
-#include <liburing.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -15,6 +14,7 @@
 #include <sys/uio.h>
 
 #include "protocol.h"
+#include "uring.h"
 
 struct session;
 
@@ -24,7 +24,7 @@ struct ring_worker {
 	unsigned queue;
 	bool bound;	    /* to the queue's CPU */
 	unsigned small_run; /* requests since the last large read */
-	struct io_uring uring;
+	struct uring uring;
 	unsigned char
 		*memory; /* FRONT_SIZE, the payload, and as much for replies of requests that carry one */
 	struct iovec entry[2];	 /* headers and payload, as the kernel knows them */
@@ -34,15 +34,17 @@ struct ring_worker {
 	struct fuse_out_header late_header;
 	unsigned char *late_bytes; /* malloc'ed */
 	size_t late_length;
-	pthread_t thread;   /* valid once started */
-	bool started;	    /* protected by the ring's lock */
-	uint64_t behind;    /* it takes the place of one that waits for something about this file; or 0 */
-	uint64_t late_file; /* what it waits for itself is about this file */
-	bool registered;    /* it has served a request */
-	bool said;	    /* that io_uring_enter(2) fails */
-	bool usable;	    /* protected by the ring's lock: the thread may use io_uring */
-	bool ended;	    /* protected by the ring's lock; a worker that has not said so can be signalled */
+	pthread_t thread; /* valid once started */
+	bool started;	  /* protected by the ring's lock */
+	uint64_t behind;  /* it takes the place of one that waits for something about this file; or 0 */
+	bool registered;  /* it has served a request */
+	bool said;	  /* that io_uring_enter(2) fails */
+	bool usable;	  /* protected by the ring's lock: the thread may use io_uring */
+	bool ended;	  /* protected by the ring's lock; a worker that has not said so can be signalled */
 };
+
+/* More than threads that can be between taking a request and serving it. */
+#define RING_EARLY 64
 
 struct ring {
 	struct session *session;
@@ -55,6 +57,8 @@ struct ring {
 	pthread_cond_t changed; /* a worker has become usable or has ended, or going has changed */
 	_Atomic(struct ring_worker *) workers; /* grows at its head */
 	pthread_mutex_t lock;
+	_Atomic uint64_t early[RING_EARLY]; /* requests whose INTERRUPT came first, or is old; 0: none */
+	_Atomic unsigned early_next;
 	_Atomic uint64_t kicks; /* made, see ring_kick() */
 	unsigned *serving;	/* by queue; protected by lock: threads that do not wait for a late answer */
 };
@@ -69,7 +73,7 @@ int ring_worker_new(struct ring *ring, unsigned queue, struct ring_worker **ret_
 
 /**
  * ring_worker_start() - start its thread, which registers once the ring is going
- * @behind: nodeid of a regular file that the kernel knows while another waits for an answer; 0: it takes nobody's place
+ * @behind: the file that another waits for, whose place it takes; 0: it takes nobody's place
  *
  * Locks: takes the ring's. Return: 0, -ESHUTDOWN at the session's end, -EALREADY, -errno of pthread_create(3).
  */
@@ -85,5 +89,14 @@ void ring_worker_free(struct ring_worker *worker);
  * Return: has the queue what it should have?
  */
 bool ring_fill_queue(struct ring *ring, unsigned queue, uint64_t behind);
+
+/**
+ * ring_kick() - have the kernel hand over what waits in a queue; see ring_kick.c
+ * @queue:  the CPU that the calling thread is bound to
+ * @nodeid: a file that is known to the kernel; another is looked for where it is not, or is not a regular file
+ *
+ * For an entry that was registered while the ring is going. Does not wait for the request that it makes.
+ */
+void ring_kick(struct ring *ring, unsigned queue, uint64_t nodeid);
 
 #endif

@@ -10,7 +10,6 @@
  * interrupts their sleep.
  */
 #include <errno.h>
-#include <liburing.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -32,14 +31,9 @@
 /* The headers, and at its end the request's, contiguous with the payload. */
 #define FRONT_SIZE ((size_t)4096)
 #define MEMORY_SIZE (FRONT_SIZE + 2 * MAX_WRITE)
-#define SUBMISSIONS 2
 
 /* Small requests in a row after which a thread stays on its queue's CPU. */
 #define BIND_AFTER 4
-
-/* The kernel counts its own requests up from zero. */
-#define KICK_UNIQUE (UINT64_C(1) << 62)
-#define KICK_TRIES 100
 
 /* How long to wait before trying again to start a thread. */
 #define RETRY_NS 100000000
@@ -58,7 +52,7 @@ static unsigned char *payload_of(const struct ring_worker *worker)
 
 void ring_worker_free(struct ring_worker *worker)
 {
-	io_uring_queue_exit(&worker->uring);
+	uring_fini(&worker->uring);
 	munmap(worker->memory, MEMORY_SIZE);
 	sem_destroy(&worker->late);
 	free(worker->late_bytes);
@@ -68,11 +62,6 @@ void ring_worker_free(struct ring_worker *worker)
 /* A worker in the list; its thread is not started. */
 int ring_worker_new(struct ring *ring, unsigned queue, struct ring_worker **ret_worker)
 {
-	struct io_uring_params params = {
-		/* What the kernel has for a thread it does when that thread comes for it, and interrupts nothing. */
-		.flags = IORING_SETUP_SQE128 | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-			 IORING_SETUP_R_DISABLED,
-	};
 	struct ring_worker *worker = calloc(1, sizeof(*worker));
 	int result;
 
@@ -84,7 +73,7 @@ int ring_worker_new(struct ring *ring, unsigned queue, struct ring_worker **ret_
 		free(worker);
 		return -ENOMEM;
 	}
-	result = io_uring_queue_init_params(SUBMISSIONS, &worker->uring, &params);
+	result = uring_init(&worker->uring);
 	if (result < 0) {
 		munmap(worker->memory, MEMORY_SIZE);
 		free(worker);
@@ -109,12 +98,8 @@ static void worker_prepare(struct ring_worker *worker, unsigned operation)
 {
 	struct protocol_ring_command command = {.commit_id = worker->commit_id,
 						.queue = (uint16_t)worker->queue};
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&worker->uring);
+	struct io_uring_sqe *sqe = uring_prepare(&worker->uring);
 
-	/* There is one for each entry, and an entry is handed over once. */
-	if (sqe == NULL)
-		abort();
-	memset(sqe, 0, 2 * sizeof(*sqe));
 	sqe->opcode = IORING_OP_URING_CMD;
 	sqe->fd = worker->ring->session->fd;
 	sqe->cmd_op = operation;
@@ -178,6 +163,30 @@ static struct ring_worker *worker_serving(struct ring *ring, uint64_t unique)
 	return worker;
 }
 
+bool ring_serves(struct ring *ring, uint64_t unique)
+{
+	return ring != NULL && worker_serving(ring, unique) != NULL;
+}
+
+void ring_interrupt(struct ring *ring, uint64_t unique)
+{
+	unsigned next = atomic_fetch_add(&ring->early_next, 1);
+
+	/* First the note, then the look by who called; the worker does it the other way round. */
+	atomic_store(&ring->early[next % RING_EARLY], unique);
+}
+
+static bool was_interrupted(struct ring *ring, uint64_t unique)
+{
+	if (atomic_load(&ring->early_next) == 0)
+		return false;
+	for (size_t i = 0; i < RING_EARLY; i++) {
+		if (atomic_load(&ring->early[i]) == unique)
+			return true;
+	}
+	return false;
+}
+
 ssize_t ring_reply(struct ring *ring, const struct iovec *iov, int count)
 {
 	const struct fuse_out_header *header = iov[0].iov_base;
@@ -213,7 +222,7 @@ static void worker_count_serving(struct ring_worker *worker, int by)
 }
 
 /* The handler has left the answer to another thread. Return: false where the session stops before there is one. */
-static bool worker_await_late(struct ring_worker *worker)
+static bool worker_await_late(struct ring_worker *worker, uint64_t nodeid)
 {
 	bool replaced, came = false;
 
@@ -224,7 +233,7 @@ static bool worker_await_late(struct ring_worker *worker)
 		struct timespec until;
 
 		if (!replaced)
-			replaced = ring_fill_queue(worker->ring, worker->queue, worker->late_file);
+			replaced = ring_fill_queue(worker->ring, worker->queue, nodeid);
 		if (replaced) {
 			came = sem_wait(&worker->late) == 0;
 			continue;
@@ -287,37 +296,6 @@ static void worker_choose_cpu(struct ring_worker *worker, bool large)
 		worker_bind(worker);
 }
 
-/*
- * Has the kernel hand over what waits in the queue, which it does whenever a request has been answered, but not when
- * an entry is registered: what came while all others were taken would stay there. So there is a request that nobody
- * waits for, a retrieval of no bytes from the file whose lock, or whatever it is, is waited for: whoever takes it goes
- * on with the next that waits. Where none is free to take it, all are being served, and their threads do the same.
- */
-static void worker_kick(struct ring_worker *worker)
-{
-	struct ring *ring = worker->ring;
-	struct fuse_notify_retrieve_out nothing = {
-		.notify_unique = KICK_UNIQUE + 2 * atomic_fetch_add(&ring->kicks, 1),
-		.nodeid = worker->behind,
-	};
-	struct fuse_out_header header = {.len = sizeof(header) + sizeof(nothing),
-					 .error = FUSE_NOTIFY_RETRIEVE};
-	struct iovec iov[] = {{&header, sizeof(header)}, {&nothing, sizeof(nothing)}};
-	int tries = 0;
-
-	/* It goes to the queue of the CPU that it is made on. Of one that is offline nothing comes. */
-	if (worker_bind(worker)) {
-		/* ENOENT: the kernel has dropped the file, so the answer has been given, which does as well. */
-		while (writev(ring->session->fd, iov, ARRAY_LENGTH(iov)) < 0 && errno != ENOENT &&
-		       ++tries < KICK_TRIES && !atomic_load(&ring->session->stopping))
-			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-		if (tries == KICK_TRIES)
-			log_error("io_uring, requests of CPU %u may wait: %s", worker->queue,
-				  strerror(errno));
-	}
-	worker_unbind(worker);
-}
-
 /* The request that is in the entry's memory. Return: false where the worker should end. */
 static bool worker_serve(struct ring_worker *worker)
 {
@@ -350,28 +328,30 @@ static bool worker_serve(struct ring_worker *worker)
 	memcpy(buffer, &header, sizeof(header));
 	memcpy(buffer + sizeof(header), headers->argument, argument);
 	atomic_store(&worker->unique, header.unique);
+	if (was_interrupted(worker->ring, header.unique))
+		interrupt_request(worker->ring->session, header.unique);
 	session_serve(worker->ring->session, buffer, header.len,
 		      headers->payload_size == 0 ? payload : payload + MAX_WRITE, false);
 	if (atomic_load_explicit(&worker->unique, memory_order_relaxed) == 0)
 		return true;
-	worker->late_file = request_current()->late_file != 0 ? request_current()->late_file : header.nodeid;
-	return worker_await_late(worker);
+	return worker_await_late(worker, header.nodeid);
 }
 
 static void worker_register(struct ring_worker *worker)
 {
 	worker_prepare(worker, PROTOCOL_RING_REGISTER);
-	if (io_uring_submit(&worker->uring) == 1 && worker->behind != 0)
-		worker_kick(worker);
+	/* The kick goes to the queue of the CPU that it is made on. From one that is offline no requests come. */
+	if (uring_enter(&worker->uring, false) == 0 && worker->behind != 0 && worker_bind(worker)) {
+		ring_kick(worker->ring, worker->queue, worker->behind);
+		worker_unbind(worker);
+	}
 }
 
 /* Return: false where the worker should end. */
 static bool worker_take(struct ring_worker *worker)
 {
-	struct io_uring_cqe *cqe;
-	int result;
+	int result = uring_enter(&worker->uring, true);
 
-	result = io_uring_submit_and_wait(&worker->uring, 1);
 	/* What is to be submitted is still there: an answer must not be lost because memory is short for a moment. */
 	if (result < 0 && result != -EINTR) {
 		if (result != -EAGAIN && result != -EBUSY && !worker->said)
@@ -379,10 +359,8 @@ static bool worker_take(struct ring_worker *worker)
 		worker->said = true;
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	}
-	if (io_uring_peek_cqe(&worker->uring, &cqe) < 0)
+	if (!uring_take(&worker->uring, &result))
 		return true;
-	result = cqe->res;
-	io_uring_cqe_seen(&worker->uring, cqe);
 	if (result == 0) {
 		worker->registered = true;
 		return worker_serve(worker);
@@ -398,34 +376,19 @@ static bool worker_take(struct ring_worker *worker)
 	return false;
 }
 
-/* The library of Debian 12 has this call in its header only. */
-static int worker_enable(struct ring_worker *worker)
-{
-	return (int)syscall(SYS_io_uring_register, worker->uring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL,
-			    0);
-}
-
 /* Whatever keeps io_uring from the daemon should do so before the kernel relies on it. */
 static int worker_try_out(struct ring_worker *worker)
 {
-	struct io_uring_cqe *cqe;
-	struct io_uring_sqe *sqe;
-	int result;
+	int result = uring_enable(&worker->uring), done;
 
-	if (worker_enable(worker) < 0)
-		return -errno;
-	sqe = io_uring_get_sqe(&worker->uring);
-	if (sqe == NULL)
-		return -EBUSY;
-	memset(sqe, 0, 2 * sizeof(*sqe));
-	sqe->opcode = IORING_OP_NOP;
+	if (result < 0)
+		return result;
+	uring_prepare(&worker->uring)->opcode = IORING_OP_NOP;
 	do
-		result = io_uring_submit_and_wait(&worker->uring, 1);
+		result = uring_enter(&worker->uring, true);
 	while (result == -EINTR || result == -EAGAIN);
-	if (result >= 0)
-		result = io_uring_wait_cqe(&worker->uring, &cqe);
-	if (result == 0)
-		io_uring_cqe_seen(&worker->uring, cqe);
+	if (result == 0 && !uring_take(&worker->uring, &done))
+		result = -EIO;
 	return result;
 }
 

@@ -62,7 +62,6 @@ static void reply_found(fuse_req_t req, const struct sight *sight, const struct 
 		return;
 	}
 	*late = (struct late_entry){req, entry};
-	request_current()->late_file = entry.ino;
 	session_forget_first(fs->session, entry.ino, reply_late_entry, late);
 }
 

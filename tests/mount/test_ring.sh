@@ -24,9 +24,11 @@ check 'where it is turned off the device serves, and the log says so' served_by_
 stop_mount
 echo Y >"$SWITCH"
 
-start_mount
-check 'without io_uring requests come by the device, whatever the kernel offers' same rings 0 "$(statistic rings)"
-stop_mount
+if [[ ${TEST_MOUNT_OPTS-} != *io_uring* ]]; then
+	start_mount
+	check 'without io_uring requests come by the device, whatever the kernel offers' same rings 0 "$(statistic rings)"
+	stop_mount
+fi
 
 start_mount io_uring
 check 'requests come through io_uring where it is turned on' statistic_above rings 0
@@ -100,8 +102,10 @@ def interrupted(me):
     me.say("waits")
     for n in range(300):
         with contextlib.suppress(InterruptedError):
-            signal.setitimer(signal.ITIMER_REAL, 0.00005 + n % 10 * 0.0001)
+            # Again and again, as the first may come before the call; the kernel tells of the first during it only.
+            signal.setitimer(signal.ITIMER_REAL, 0.00005 + n % 10 * 0.0001, 0.02)
             fcntl.lockf(mine, fcntl.LOCK_EX)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
     me.say("done")
 
 waiting = [Process(interrupted) for _ in range(4)]

@@ -39,9 +39,6 @@ struct request;
 #define PROTOCOL_OPEN_KILL_SUIDGID (1u << 0)
 #define PROTOCOL_WRITE_KILL_SUIDGID (1u << 2)
 
-/* What an INTERRUPT's number has in addition to that of its request. */
-#define PROTOCOL_INTERRUPT_BIT UINT64_C(1)
-
 struct protocol_header {
 	uint32_t len;
 	uint32_t opcode;

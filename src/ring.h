@@ -16,7 +16,6 @@
  */
 
 #include <stdbool.h>
-#include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -46,17 +45,6 @@ void ring_start(struct ring *ring);
  * Return: the bytes of @iov, or -1 with errno ENOENT where the request did not come through a ring.
  */
 ssize_t ring_reply(struct ring *ring, const struct iovec *iov, int count);
-
-/**
- * ring_interrupt() - an INTERRUPT has come, by the device, as they all do
- * @unique: of the request that is to be interrupted
- *
- * It may come before a worker has taken the request, which then looks for it; see interrupt.c.
- */
-void ring_interrupt(struct ring *ring, uint64_t unique);
-
-/** ring_serves() - is a worker serving this request? NULL is accepted: no */
-bool ring_serves(struct ring *ring, uint64_t unique);
 
 /** ring_queues() - how many the kernel has been given; NULL is accepted: none */
 unsigned ring_queues(const struct ring *ring);

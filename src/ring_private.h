@@ -43,9 +43,6 @@ struct ring_worker {
 	bool ended;	  /* protected by the ring's lock; a worker that has not said so can be signalled */
 };
 
-/* More than threads that can be between taking a request and serving it. */
-#define RING_EARLY 64
-
 struct ring {
 	struct session *session;
 	unsigned queue_count;
@@ -57,8 +54,6 @@ struct ring {
 	pthread_cond_t changed; /* a worker has become usable or has ended, or going has changed */
 	_Atomic(struct ring_worker *) workers; /* grows at its head */
 	pthread_mutex_t lock;
-	_Atomic uint64_t early[RING_EARLY]; /* requests whose INTERRUPT came first, or is old; 0: none */
-	_Atomic unsigned early_next;
 	_Atomic uint64_t kicks; /* made, see ring_kick() */
 	unsigned *serving;	/* by queue; protected by lock: threads that do not wait for a late answer */
 };

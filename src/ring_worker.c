@@ -163,30 +163,6 @@ static struct ring_worker *worker_serving(struct ring *ring, uint64_t unique)
 	return worker;
 }
 
-bool ring_serves(struct ring *ring, uint64_t unique)
-{
-	return ring != NULL && worker_serving(ring, unique) != NULL;
-}
-
-void ring_interrupt(struct ring *ring, uint64_t unique)
-{
-	unsigned next = atomic_fetch_add(&ring->early_next, 1);
-
-	/* First the note, then the look by who called; the worker does it the other way round. */
-	atomic_store(&ring->early[next % RING_EARLY], unique);
-}
-
-static bool was_interrupted(struct ring *ring, uint64_t unique)
-{
-	if (atomic_load(&ring->early_next) == 0)
-		return false;
-	for (size_t i = 0; i < RING_EARLY; i++) {
-		if (atomic_load(&ring->early[i]) == unique)
-			return true;
-	}
-	return false;
-}
-
 ssize_t ring_reply(struct ring *ring, const struct iovec *iov, int count)
 {
 	const struct fuse_out_header *header = iov[0].iov_base;
@@ -328,8 +304,6 @@ static bool worker_serve(struct ring_worker *worker)
 	memcpy(buffer, &header, sizeof(header));
 	memcpy(buffer + sizeof(header), headers->argument, argument);
 	atomic_store(&worker->unique, header.unique);
-	if (was_interrupted(worker->ring, header.unique))
-		interrupt_request(worker->ring->session, header.unique);
 	session_serve(worker->ring->session, buffer, header.len,
 		      headers->payload_size == 0 ? payload : payload + MAX_WRITE, false);
 	if (atomic_load_explicit(&worker->unique, memory_order_relaxed) == 0)

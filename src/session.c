@@ -112,8 +112,6 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 	sent = ring_reply(atomic_load_explicit(&session->ring, memory_order_acquire), iov, count);
 	if (sent >= 0 || errno != ENOENT)
 		return sent;
-	if (interrupt_keep(session, iov[0].iov_base))
-		return (ssize_t)iov[0].iov_len;
 	sent = writev(session->fd, iov, count);
 	if (current.opcode == FUSE_INIT && sent >= 0 && atomic_load(&session->ring) != NULL)
 		ring_start(atomic_load(&session->ring));
@@ -135,8 +133,6 @@ void session_serve(struct session *session, unsigned char *buffer, size_t length
 	STRAIGHT_REPLIED();
 	current = (struct request){
 		.space = space, .space_size = MAX_WRITE, .straight = straight, .ring = !straight};
-	if (((const struct protocol_header *)buffer)->opcode == FUSE_INTERRUPT)
-		interrupt_note(session, buffer, length);
 	request.size = protocol_prepare(&session->protocol, buffer, length, &current);
 	layer_serve_begin(session->fs);
 	fuse_session_process_buf(session->fuse, &request);

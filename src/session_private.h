@@ -54,19 +54,6 @@ struct session {
 void session_serve(struct session *session, unsigned char *buffer, size_t length, unsigned char *space,
 		   bool straight);
 
-/** interrupt_note() - an INTERRUPT has come; the library is told by the caller */
-void interrupt_note(struct session *session, const unsigned char *buffer, size_t length);
-
-/**
- * interrupt_keep() - does a reply ask the kernel to send an INTERRUPT again that it would not?
- *
- * Then it is not to be sent: the library has been told of the INTERRUPT once more.
- */
-bool interrupt_keep(struct session *session, const struct fuse_out_header *header);
-
-/** interrupt_request() - have the library find a request, or wait for it, and call what it asked for in that case */
-void interrupt_request(struct session *session, uint64_t unique);
-
 /** notifier_start() - start the thread that has the kernel forget. Return: 0 or -errno of pthread_create(3). */
 int notifier_start(struct session *session);
 

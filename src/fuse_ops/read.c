@@ -132,8 +132,7 @@ static bool hold_window(const struct open_file *open, int fd, bool writable, uin
 	struct stat after;
 	bool held;
 
-	if (!straight_wanted(length) ||
-	    mapping_pin(&open->file->mapping, &source, offset, length, &pin) < 0)
+	if (!straight_wanted(length) || mapping_pin(&open->file->mapping, &source, offset, length, &pin) < 0)
 		return false;
 	held = pin.length == length && straight_hold(pin.bytes, length);
 	window_unpin(&pin);

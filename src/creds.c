@@ -67,11 +67,6 @@ out:
 	return result;
 }
 
-int creds_thread_init(void)
-{
-	return unshare(CLONE_FS) < 0 ? -errno : 0;
-}
-
 static void set_umask(mode_t mask)
 {
 	if (thread.umask_known && thread.umask == mask)
@@ -145,6 +140,15 @@ static int set_effective(unsigned capability, bool raise)
 	else
 		data[0].effective &= ~(1u << capability);
 	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
+int creds_thread_init(void)
+{
+	if (unshare(CLONE_FS) < 0)
+		return -errno;
+	/* A worker that starts another may have dropped it, for its last request. */
+	set_effective(CAP_FSETID, true);
+	return 0;
 }
 
 void creds_override(const struct creds *creds, bool override)

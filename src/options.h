@@ -66,6 +66,7 @@ struct options {
 	bool hugepages;
 	bool mlock;
 	bool writeback;
+	bool io_uring;	    /* take requests through io_uring, where the kernel offers it */
 	uint64_t idle_ms;   /* 0: off */
 	uint64_t layer_max; /* bytes; 0: no limit */
 	char *layer;	    /* each NULL when not given */

@@ -164,6 +164,8 @@ const struct option_row option_rows[OPTION_COUNT] = {
 				     .meaning = "seconds the kernel trusts that a name does not exist"},
 	[OPTION_READAHEAD] = {"readahead", KIND_SIZE, .offset = FIELD(readahead), .max = GIB, .preset = "1M",
 			      .meaning = "how far the kernel reads ahead in a file of the mount"},
+	[OPTION_IO_URING] = {"io_uring", KIND_FLAG, .offset = FIELD(io_uring), .preset = "off",
+			     .meaning = "take requests through io_uring, where the kernel offers it"},
 	[OPTION_MAX_THREADS] = {"max_threads", KIND_COUNT, .offset = FIELD(max_threads), .min = 1,
 				.max = 1024, .preset = "", .preset_note = "by CPU count",
 				.meaning = "threads that serve requests"},

@@ -25,6 +25,7 @@ struct request;
 #define PROTOCOL_CREATE_SUPP_GROUP (UINT64_C(1) << 34)
 #define PROTOCOL_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
 #define PROTOCOL_PASSTHROUGH (UINT64_C(1) << 37)
+#define PROTOCOL_OVER_IO_URING (UINT64_C(1) << 41)
 
 #define PROTOCOL_OPEN_PARALLEL_DIRECT_WRITES (1u << 6)
 #define PROTOCOL_OPEN_PASSTHROUGH (1u << 7)
@@ -72,6 +73,28 @@ struct protocol_backing_map {
 
 /* File systems that BACKING may itself be stacked on, and this mount be a layer of. */
 #define PROTOCOL_STACK_DEPTH 1
+
+#define PROTOCOL_RING_REGISTER 1
+#define PROTOCOL_RING_COMMIT_AND_FETCH 2
+
+/* The command of an io_uring submission to the device. */
+struct protocol_ring_command {
+	uint64_t flags;
+	uint64_t commit_id;
+	uint16_t queue;
+	uint8_t padding[6];
+};
+
+/* What stands beside a request's names and bytes, in memory of their own. */
+struct protocol_ring_headers {
+	unsigned char header[128];   /* struct protocol_header; for the answer, struct fuse_out_header */
+	unsigned char argument[128]; /* the request's first argument */
+	uint64_t flags;
+	uint64_t commit_id; /* to be named with the answer */
+	uint32_t payload_size;
+	uint32_t padding;
+	uint64_t reserved;
+};
 
 struct protocol_setxattr {
 	uint32_t size;
@@ -142,7 +165,8 @@ size_t protocol_prepare(struct protocol *protocol, unsigned char *buffer, size_t
 /**
  * protocol_complete_init() - add the capabilities that the library does not know to its reply to INIT
  * @reply:  struct fuse_init_out, changed in place
- * @wanted: PROTOCOL_DIRECT_IO_ALLOW_MMAP and PROTOCOL_PASSTHROUGH, or none; others are asked for always
+ * @wanted: PROTOCOL_DIRECT_IO_ALLOW_MMAP, PROTOCOL_PASSTHROUGH, PROTOCOL_OVER_IO_URING, or none; others are asked
+ *          for always
  *
  * Return: those of @wanted that the kernel offers.
  */

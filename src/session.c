@@ -34,6 +34,7 @@
 #include "log.h"
 #include "protocol.h"
 #include "request.h"
+#include "ring.h"
 #include "session_private.h"
 #include "straight.h"
 
@@ -49,6 +50,28 @@ struct request *request_current(void)
 	return &current;
 }
 
+/* Once the kernel is told of rings it waits for them: they have to be there before. */
+static bool prepare_ring(struct session *session)
+{
+	struct ring *ring;
+	int result;
+
+	if (!session->fs->options.io_uring)
+		return false;
+	if (!(atomic_load(&session->protocol.offered) & PROTOCOL_OVER_IO_URING)) {
+		log_warning("io_uring: requests come by /dev/fuse: this kernel does not offer it, or "
+			    "/sys/module/fuse/parameters/enable_uring is off");
+		return false;
+	}
+	result = ring_new(session, session->fs->options.max_threads, &ring);
+	if (result < 0) {
+		log_warning("io_uring: requests come by /dev/fuse: %s", strerror(-result));
+		return false;
+	}
+	atomic_store(&session->ring, ring);
+	return true;
+}
+
 static void complete_init(struct session *session, const struct iovec *iov, int count)
 {
 	struct fs *fs = session->fs;
@@ -61,6 +84,8 @@ static void complete_init(struct session *session, const struct iovec *iov, int 
 		wanted |= PROTOCOL_PASSTHROUGH;
 	if (count != 2)
 		return;
+	if (prepare_ring(session))
+		wanted |= PROTOCOL_OVER_IO_URING;
 	had = protocol_complete_init(&session->protocol, iov[1].iov_base, iov[1].iov_len, wanted);
 	if ((wanted & ~had) & PROTOCOL_DIRECT_IO_ALLOW_MMAP)
 		log_warning(
@@ -73,16 +98,24 @@ static void complete_init(struct session *session, const struct iovec *iov, int 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
 	struct fs *fs = userdata;
+	struct session *session = fs->session;
+	ssize_t sent;
 
 	if (current.opcode == FUSE_INIT)
-		complete_init(fs->session, iov, count);
+		complete_init(session, iov, count);
 	/* An error has no second part. */
 	if ((current.backing > 0 || current.parallel) && count == 2)
 		protocol_complete_open(iov[1].iov_base, iov[1].iov_len, current.backing, current.parallel);
 	(void)fd; /* the library's own, which it closes before it has fusermount3 unmount */
 	if (straight_held())
-		return straight_send(fs->session->fd, iov[0].iov_base);
-	return writev(fs->session->fd, iov, count);
+		return straight_send(session->fd, iov[0].iov_base);
+	sent = ring_reply(atomic_load_explicit(&session->ring, memory_order_acquire), iov, count);
+	if (sent >= 0 || errno != ENOENT)
+		return sent;
+	sent = writev(session->fd, iov, count);
+	if (current.opcode == FUSE_INIT && sent >= 0 && atomic_load(&session->ring) != NULL)
+		ring_start(atomic_load(&session->ring));
+	return sent;
 }
 
 /* The library insists on it; the workers read for themselves. */
@@ -92,10 +125,26 @@ static ssize_t io_read(int fd, void *buffer, size_t length, void *userdata)
 	return read(fd, buffer, length);
 }
 
+void session_serve(struct session *session, unsigned char *buffer, size_t length, unsigned char *space,
+		   bool straight)
+{
+	struct fuse_buf request = {.mem = buffer};
+
+	STRAIGHT_REPLIED();
+	current = (struct request){
+		.space = space, .space_size = MAX_WRITE, .straight = straight, .ring = !straight};
+	request.size = protocol_prepare(&session->protocol, buffer, length, &current);
+	layer_serve_begin(session->fs);
+	fuse_session_process_buf(session->fuse, &request);
+	layer_serve_end(session->fs);
+	current.opcode = 0;
+	current.backing = 0;
+	current.parallel = false;
+}
+
 /* One request. Returns false when the worker should end. */
 static bool serve_one(struct session *session, unsigned char *buffer)
 {
-	struct fuse_buf request = {.mem = buffer};
 	ssize_t length;
 
 	atomic_fetch_add(&session->fs->idle_workers, 1);
@@ -115,17 +164,8 @@ static bool serve_one(struct session *session, unsigned char *buffer)
 		}
 		return false;
 	}
-	STRAIGHT_REPLIED();
-	if ((size_t)length < sizeof(struct protocol_header))
-		return true;
-	current = (struct request){.space = buffer + HEADER_SIZE, .space_size = MAX_WRITE};
-	request.size = protocol_prepare(&session->protocol, buffer, (size_t)length, &current);
-	layer_serve_begin(session->fs);
-	fuse_session_process_buf(session->fuse, &request);
-	layer_serve_end(session->fs);
-	current.opcode = 0;
-	current.backing = 0;
-	current.parallel = false;
+	if ((size_t)length >= sizeof(struct protocol_header))
+		session_serve(session, buffer, (size_t)length, buffer + HEADER_SIZE, true);
 	return true;
 }
 
@@ -228,6 +268,7 @@ void session_free(struct session *session)
 	if (session->fd >= 0)
 		fuse_session_unmount(session->fuse);
 	close_fd(&session->fd);
+	ring_free(atomic_load(&session->ring));
 	fuse_session_destroy(session->fuse);
 	pthread_mutex_destroy(&session->forget_lock);
 	pthread_mutex_destroy(&session->queue_lock);
@@ -343,6 +384,11 @@ int session_start(struct session *session)
 	return session->worker_count > 0 ? 0 : result;
 }
 
+unsigned session_rings(const struct session *session)
+{
+	return ring_queues(atomic_load(&session->ring));
+}
+
 int session_probe(struct session *session)
 {
 	struct statx stx;
@@ -360,6 +406,7 @@ int session_wait(struct session *session)
 	watch_stop(session->fs);
 	notifier_stop(session);
 	atomic_store(&session->stopping, true);
+	ring_join(atomic_load(&session->ring));
 	return -atomic_load(&session->error);
 }
 
@@ -384,7 +431,7 @@ static void stop_workers(struct session *session)
 	notifier_stop(session);
 	atomic_store(&session->stopping, true);
 	/* A signal that comes just before read(2) interrupts nothing: repeat it. */
-	while (wake_workers(session) > 0)
+	while (wake_workers(session) + ring_wake(atomic_load(&session->ring)) > 0)
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 }
 

@@ -43,6 +43,9 @@ int session_start(struct session *session);
  */
 int session_probe(struct session *session);
 
+/** session_rings() - the queues of io_uring that requests come by; 0: they come by the device */
+unsigned session_rings(const struct session *session);
+
 /** session_wait() - wait until every worker has ended. Return: 0, or -errno of reading the device. */
 int session_wait(struct session *session);
 

@@ -15,6 +15,7 @@
 struct deferred;
 struct fs;
 struct fuse_session;
+struct ring;
 
 #define FORGET_QUEUE 256
 
@@ -30,6 +31,7 @@ struct session {
 	_Atomic bool unmounted;
 	_Atomic int error;
 	struct protocol protocol;
+	struct ring *_Atomic ring; /* NULL: all requests come by the device; never changed once set */
 	pthread_mutex_t forget_lock;
 	size_t forget_hand; /* protected by forget_lock; descriptor to go on from */
 	pthread_mutex_t queue_lock;
@@ -41,6 +43,16 @@ struct session {
 	bool notifying;		      /* protected by queue_lock; the notifier's thread takes work */
 	pthread_t notifier;
 };
+
+/**
+ * session_serve() - have one request handled, in the calling worker
+ * @buffer:   the request, contiguous: header, arguments, names, data; changed in place
+ * @length:   of it
+ * @space:    memory for the reply, MAX_WRITE bytes
+ * @straight: the reply goes to the device, and may be spliced
+ */
+void session_serve(struct session *session, unsigned char *buffer, size_t length, unsigned char *space,
+		   bool straight);
 
 /** notifier_start() - start the thread that has the kernel forget. Return: 0 or -errno of pthread_create(3). */
 int notifier_start(struct session *session);

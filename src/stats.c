@@ -13,6 +13,7 @@
 #include "layer/layer.h"
 #include "mapping/lock.h"
 #include "mapping/sync.h"
+#include "session.h"
 
 static json_t *number(uint64_t value)
 {
@@ -103,6 +104,7 @@ char *stats_mount(struct fs *fs)
 	json_object_set_new(root, "inodes", number(atomic_load(&fs->inodes.count)));
 	json_object_set_new(root, "handles", number(atomic_load(&fs->handle_table.count)));
 	json_object_set_new(root, "descriptors", number(atomic_load(&fs->fds.count)));
+	json_object_set_new(root, "rings", number(session_rings(fs->session)));
 	json_object_set_new(root, "passthrough", number(atomic_load(&fs->passthrough_files)));
 	json_object_set_new(root, "windows", describe_windows(fs));
 	object = json_object();

@@ -69,6 +69,11 @@ static bool open_pipe(void)
 	return true;
 }
 
+bool straight_wanted(size_t length)
+{
+	return length >= STRAIGHT_MIN && request_current()->straight;
+}
+
 bool straight_hold(const void *bytes, size_t length)
 {
 	size_t page = page_size();

@@ -7,6 +7,8 @@
  * can still be answered otherwise, and copies out of them once, into the pages of the mount. (A reply written
  * from the mapping itself would be lost with the request where a page cannot appear.)
  *
+ * Only for replies to the device: a ring takes its bytes from memory that it was given once.
+ *
  * All of it belongs to the thread that calls.
  *
  * See: vmsplice(2), splice(2), pipe(7)
@@ -22,6 +24,9 @@
 
 /* Bytes of a reply from which this takes less than a copy does: a third less processor time; below, not less. */
 #define STRAIGHT_MIN ((size_t)256 << 10)
+
+/** straight_wanted() - is this the way for a reply of @length bytes to the request this thread is serving? */
+bool straight_wanted(size_t length);
 
 /**
  * straight_hold() - take hold of the pages of a reply

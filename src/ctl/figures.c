@@ -20,6 +20,7 @@ static const struct metric metrics[] = {
 	{"inodes", "inodes", false, "Objects that the kernel or the daemon holds."},
 	{"handles", "handles", false, "Open files and directories."},
 	{"descriptors", "descriptors", false, "Descriptors of backing objects in the cache."},
+	{"rings", "rings", false, "Queues of io_uring that requests come by; 0: they come by the device."},
 	{"windows.count", "windows", false, "Windows mapped."},
 	{"windows.bytes", "windows_bytes", false, "Bytes of files inside windows."},
 	{"windows.locked", "windows_locked", false, "Bytes of windows that are locked in memory."},

@@ -17,9 +17,11 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "caller.h"
 #include "file.h"
 #include "fuse_ops/ops.h"
 #include "handle.h"
+#include "request.h"
 
 #define WAITS_MAX 4096
 #define WAIT_STACK ((size_t)128 << 10)
@@ -35,7 +37,8 @@ struct lock_wait {
 	struct file *file;
 	struct lock_owner *owner; /* NULL for flock */
 	fuse_req_t req;
-	bool brief; /* only until what others have closed is released */
+	pid_t impatient; /* who asks, where the kernel may not have told of an interrupt; or 0 */
+	bool brief;	 /* only until what others have closed is released */
 	int fd;
 	int operation;	   /* of flock(2), where owner is NULL */
 	struct flock lock; /* of fcntl(2), otherwise */
@@ -292,7 +295,8 @@ static void *wait_run(void *argument)
 	struct fs *fs = wait->fs;
 	int result = -EINTR;
 
-	if (make_ready(wait)) {
+	/* Through io_uring no INTERRUPT comes for a signal that was there before the request had been taken. */
+	if (make_ready(wait) && !caller_signalled(wait->impatient)) {
 		do {
 			result = wait->brief ? try_until_released(wait) : try_lock(wait, true);
 		} while (result == -EINTR && !is_cancelled(wait));
@@ -322,6 +326,7 @@ static int wait_start(const struct lock_wait *like)
 	if (wait == NULL)
 		return -ENOMEM;
 	*wait = *like;
+	wait->impatient = request_current()->ring ? fuse_req_ctx(wait->req)->pid : 0;
 	pthread_mutex_lock(&fs->wait_lock);
 	if (fs->wait_count >= WAITS_MAX || fs->waits_cancelled) {
 		result = fs->waits_cancelled ? -EINTR : -ENOLCK;

@@ -132,7 +132,7 @@ static bool hold_window(const struct open_file *open, int fd, bool writable, uin
 	struct stat after;
 	bool held;
 
-	if (length < STRAIGHT_MIN || mapping_pin(&open->file->mapping, &source, offset, length, &pin) < 0)
+	if (!straight_wanted(length) || mapping_pin(&open->file->mapping, &source, offset, length, &pin) < 0)
 		return false;
 	held = pin.length == length && straight_hold(pin.bytes, length);
 	window_unpin(&pin);
@@ -164,7 +164,7 @@ static bool read_settled(const struct open_file *open, int fd, bool writable, in
 	    !settled_last(&open->file->settled, &look) || offset >= look.size)
 		return false;
 	length = MIN(length, look.size - offset);
-	if (length >= STRAIGHT_MIN ||
+	if (straight_wanted(length) ||
 	    read_by_windows(open, fd, writable, look.size, to, length, offset) < length)
 		return false;
 	if (fstat(fd, &now) < 0 || !settled_since(&look, &now)) {

@@ -28,7 +28,8 @@ from cases import CASES, FULL, QUICK, Run
 from measure import Bench, rounds
 from plot import svg
 
-VARIANTS = "plain writeback opens=skip io=passthrough io=passthrough,cache=none"
+VARIANTS = ("plain io_uring io_uring,writeback io_uring,opens=skip io_uring,io=passthrough "
+            "io_uring,io=passthrough,cache=none")
 MODULES = (cases_data, cases_files, cases_programs)
 
 
@@ -44,7 +45,8 @@ def arguments():
                         help="one more, as 'NAME=COMMAND {backing} {mnt}'; where NAME has the word writeback it "
                              "is compared with those that have a write-back cache")
     parser.add_argument("--variants", default=VARIANTS, metavar="'OPTIONS ...'",
-                        help="memmapfs-fuse with each of these sets of options; plain is none (%(default)s)")
+                        help="memmapfs-fuse with each of these sets of options; plain is none; with io_uring the "
+                             "kernel is told to offer it to that mount (%(default)s)")
     parser.add_argument("--runs", type=int, metavar="N", help="runs of each (7)")
     parser.add_argument("--quick", action="store_true", help="few cases, small sizes, two runs: about a minute")
     parser.add_argument("--out", default="bench-results", metavar="DIR", help="where results go (%(default)s)")

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 
+import mounts
 from machine import first_line
 
 EXAMPLES = "/usr/share/doc/libfuse3-dev/examples"
@@ -22,6 +23,7 @@ class Peer:
     version: str = ""
     ours: bool = False
     writeback: bool = False  # the kernel collects its writes: other promises, so compared among themselves
+    io_uring: bool = False  # mounted while the kernel's FUSE over io_uring is turned on
     runs: int = 0  # samples at most, where each takes very long; 0: no limit of its own
 
     def words(self, **paths):
@@ -127,13 +129,18 @@ def offers(help_text, option):
 
 
 def variants(daemon, option_sets, timeout):
-    """memmapfs-fuse with each set of options that this binary offers; the others as lines that say so."""
+    """memmapfs-fuse with each set of options that this binary offers; the others as lines that say so. With
+    io_uring FUSE over io_uring is turned on in the kernel while the daemon mounts."""
     done = subprocess.run([daemon, "--help"], capture_output=True, text=True)
     version = first_line(daemon, "--version")
     found, left_out = [], []
     for options in option_sets:
         words = [] if options in ("", "plain") else options.split(",")
         name = "memmapfs-fuse" + (" " + options if words else "")
+        io_uring = "io_uring" in words
+        if io_uring and not os.access(mounts.IO_URING_SWITCH, os.W_OK):
+            left_out.append("%s: this kernel has no FUSE over io_uring" % name)
+            continue
         missing = [word for word in words if not offers(done.stdout + done.stderr, word)]
         if missing:
             left_out.append("%s: this memmapfs-fuse has no %s" % (name, ", ".join(missing)))
@@ -143,5 +150,6 @@ def variants(daemon, option_sets, timeout):
             "attr_timeout=%g" % timeout, "entry_timeout=%g" % timeout, "negative_timeout=0"]
         found.append(Peer(name, "fuse", [daemon, "-f", "{backing}", "{mnt}", "-o",
                                          ",".join(["allow_other"] + times + words)],
-                          version, ours=True, writeback="writeback" in words))
+                          version, ours=True,
+                          writeback="writeback" in words, io_uring=io_uring))
     return found, left_out

@@ -943,6 +943,7 @@ START_TEST(the_help_lists_every_option)
 					    "entry_timeout=SECONDS ",
 					    "negative_timeout=SECONDS ",
 					    "readahead=SIZE ",
+					    "io_uring ",
 					    "max_threads=NUMBER ",
 					    "log_level=error|warning|info|debug "};
 	CLEANUP(free_pointer) char *usage = options_usage();

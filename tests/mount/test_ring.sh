@@ -1,0 +1,211 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Requests that come through io_uring, where the kernel can.
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/lib.sh"
+
+SWITCH=/sys/module/fuse/parameters/enable_uring
+[ -w "$SWITCH" ] || skip 'this kernel has no FUSE over io_uring'
+# One at a time: each turns it back to what it found.
+exec 9<"$SWITCH"
+flock 9
+was=$(cat "$SWITCH")
+trap 'echo "$was" >"$SWITCH"; finish' EXIT
+
+echo N >"$SWITCH"
+expect_stderr 'io_uring: requests come by /dev/fuse: this kernel does not offer it'
+start_mount io_uring
+served_by_device() {
+	echo text >"$MNT/file"
+	same content text "$(cat "$BACKING/file")"
+	same rings 0 "$(statistic rings)"
+}
+check 'where it is turned off the device serves, and the log says so' served_by_device
+stop_mount
+echo Y >"$SWITCH"
+
+if [[ ${TEST_MOUNT_OPTS-} != *io_uring* ]]; then
+	start_mount
+	check 'without io_uring requests come by the device, whatever the kernel offers' same rings 0 "$(statistic rings)"
+	stop_mount
+fi
+
+start_mount io_uring
+check 'requests come through io_uring where it is turned on' statistic_above rings 0
+
+check 'bytes of any length arrive, both ways' py <<'PY'
+for size in (1, 4095, 4096, 4097, 65536, 256 * 1024 + 1, MIB - 1, MIB, 5 * MIB + 3):
+    data = random.Random(size).randbytes(size)
+    write_file(MNT + "/file", data)
+    equal(read_file(BACKING + "/file") == data, True, "written, %d bytes" % size)
+    write_file(BACKING + "/other", data)
+    fd = os.open(MNT + "/other", os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    equal(os.pread(fd, size + 1, 0) == data, True, "read, %d bytes" % size)
+    os.close(fd)
+    os.unlink(MNT + "/other")
+PY
+
+check 'names, links, lists and attributes as long as they may be' py <<'PY'
+names = ["%04d" % n + "x" * 251 for n in range(2000)]
+os.mkdir(MNT + "/many")
+for name in names:
+    os.close(os.open(MNT + "/many/" + name, os.O_CREAT | os.O_WRONLY))
+equal(sorted(os.listdir(MNT + "/many")), names)
+os.symlink("t" * 4095, MNT + "/link")
+equal(os.readlink(MNT + "/link"), "t" * 4095)
+os.rename(MNT + "/many/" + names[0], MNT + "/" + "y" * 255)
+equal(os.path.exists(BACKING + "/" + "y" * 255), True)
+for size in (0, 1, 3000):
+    os.setxattr(MNT + "/file", "user.name", b"v" * size)
+    equal(os.getxattr(BACKING + "/file", "user.name"), b"v" * size)
+    equal(os.getxattr(MNT + "/file", "user.name"), b"v" * size)
+with raises(ENODATA):
+    os.getxattr(MNT + "/file", "user.other")
+with raises(ENOENT):
+    os.stat(MNT + "/nothing")
+PY
+
+# More wait than there are threads: the answers come from others, and who does not wait is served.
+check 'programs that wait for a lock keep nobody else waiting, and get it' py <<'PY'
+fd = os.open(MNT + "/file", os.O_RDWR)
+fcntl.lockf(fd, fcntl.LOCK_EX)
+
+def wait_for_lock(me):
+    mine = os.open(MNT + "/file", os.O_RDWR)
+    me.say("waits")
+    fcntl.lockf(mine, fcntl.LOCK_EX)
+    me.say("has it")
+    fcntl.lockf(mine, fcntl.LOCK_UN)
+
+waiting = [Process(wait_for_lock) for _ in range(24)]
+for process in waiting:
+    equal(process.hear(30), "waits")
+time.sleep(0.2)
+for n in range(200):
+    write_file(MNT + "/beside", b"%d" % n)
+    equal(read_file(MNT + "/beside"), b"%d" % n)
+waiting[0].kill()
+fcntl.lockf(fd, fcntl.LOCK_UN)
+for process in waiting[1:]:
+    equal(process.hear(30), "has it")
+PY
+
+# A signal can come before the request has: the kernel does not tell of it then.
+check 'programs that are interrupted again and again while they wait for a lock end' py <<'PY'
+fd = os.open(MNT + "/file", os.O_RDWR)
+fcntl.lockf(fd, fcntl.LOCK_EX)
+
+def interrupted(me):
+    mine = os.open(MNT + "/file", os.O_RDWR)
+    signal.signal(signal.SIGALRM, lambda number, frame: (_ for _ in ()).throw(InterruptedError()))
+    me.say("waits")
+    for n in range(300):
+        with contextlib.suppress(InterruptedError):
+            # Again and again, as the first may come before the call; the kernel tells of the first during it only.
+            signal.setitimer(signal.ITIMER_REAL, 0.00005 + n % 10 * 0.0001, 0.02)
+            fcntl.lockf(mine, fcntl.LOCK_EX)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    me.say("done")
+
+waiting = [Process(interrupted) for _ in range(4)]
+for process in waiting:
+    equal(process.hear(30), "waits")
+    equal(process.hear(30), "done")
+PY
+
+check 'who reads while another writes sees what was written, in the end all of it' py <<'PY'
+def write_records(me):
+    fd = os.open(MNT + "/records", os.O_RDWR)
+    for n in range(3000):
+        os.pwrite(fd, b"%08d" % n * 512, 4096 * (n % 8))
+    me.say("done")
+
+write_file(MNT + "/records", b"%08d" % 0 * 4096)
+writer = Process(write_records)
+fd = os.open(MNT + "/records", os.O_RDONLY)
+while not writer.hears_within(0):
+    for n in range(8):
+        words = set(struct.unpack("512Q", os.pread(fd, 4096, 4096 * n)))
+        for word in words:
+            equal(int(struct.pack("Q", word)) % 8 in (0, n), True)
+equal(writer.hear(), "done")
+equal(os.pread(fd, 8 * 4096, 0) == b"".join(b"%08d" % n * 512 for n in range(2992, 3000)), True)
+PY
+
+stop_mount
+
+for threads in 1 3; do
+	start_mount io_uring,max_threads=$threads
+	check "max_threads=$threads serves" py <<'PY'
+for n in range(200):
+    write_file(MNT + "/file%d" % n, b"%d" % n)
+    equal(read_file(BACKING + "/file%d" % n), b"%d" % n)
+PY
+	stop_mount
+done
+
+start_mount io_uring,max_threads=1
+# Serving an ordinary user, a thread lets go of what keeps set-id bits; the one that it starts for its lock's sake
+# must not go without.
+check 'a thread that takes the place of another serves root as the others do' py <<'PY'
+write_file(MNT + "/file", b"x", 0o666)
+os.chmod(MNT + "/file", 0o666)
+held = os.open(MNT + "/file", os.O_RDWR)
+fcntl.lockf(held, fcntl.LOCK_EX)
+
+def write_and_wait(me):
+    os.setgroups([])
+    os.setresgid(1234, 1234, 1234)
+    os.setresuid(1234, 1234, 1234)
+    mine = os.open(MNT + "/file", os.O_RDWR)
+    os.write(mine, b"theirs")
+    me.say("waits")
+    fcntl.lockf(mine, fcntl.LOCK_EX)
+
+waiting = [Process(write_and_wait) for _ in range(12)]
+for process in waiting:
+    equal(process.hear(30), "waits")
+time.sleep(0.2)
+for n in range(30):
+    path = "/set%d" % n
+    write_file(MNT + path, b"x")
+    os.chown(MNT + path, 0, 1234)
+    os.chmod(MNT + path, 0o2755)
+    equal(stat.S_IMODE(os.stat(BACKING + path).st_mode), 0o2755)
+    fd = os.open(MNT + path, os.O_WRONLY)
+    os.write(fd, b"y")
+    equal(stat.S_IMODE(os.stat(BACKING + path).st_mode), 0o2755)
+    os.close(fd)
+PY
+
+stop_mount
+
+start_mount io_uring
+exec 8>"$MNT/open"
+echo text >&8
+kill -TERM "$DAEMON"
+daemon_ends 15
+write_fails() {
+	if echo more >&8; then
+		echo 'a write after the end of the mount succeeded'
+		return 1
+	fi 2>/dev/null
+}
+check 'SIGTERM ends a mount whose files are open; their users get an error' write_fails
+exec 8>&-
+
+start_mount io_uring
+dd if=/dev/zero of="$MNT/much" bs=64k count=20000 2>/dev/null &
+writer=$!
+sleep 0.3
+crash_daemon
+check 'kill -9 under load ends who waits' wait_until 10 process_gone "$writer"
+wait "$writer" || true
+
+LAUNCH=(strace -f -qq -o /dev/null -e trace=io_uring_setup -e inject=io_uring_setup:error=EPERM)
+if ! sanitized && strace -qq -o /dev/null true 2>/dev/null; then
+	expect_stderr 'io_uring: requests come by /dev/fuse: Operation not permitted'
+	start_mount io_uring
+	check 'where the daemon may not use io_uring the device serves, and the log says so' served_by_device
+fi

@@ -38,6 +38,10 @@
 /* How long to wait before trying again to start a thread. */
 #define RETRY_NS 100000000
 
+/* Where io_uring_enter(2) fails; and how often the last one is tried. */
+#define PAUSE_NS 1000000
+#define LAST_TRIES 100
+
 static _Thread_local struct ring_worker *mine;
 
 static struct protocol_ring_headers *headers_of(const struct ring_worker *worker)
@@ -221,7 +225,8 @@ static bool worker_await_late(struct ring_worker *worker, uint64_t nodeid)
 		came = sem_timedwait(&worker->late, &until) == 0;
 	}
 	worker_count_serving(worker, 1);
-	if (!came)
+	/* It may have come just before the end. */
+	if (!came && sem_trywait(&worker->late) < 0)
 		return false;
 	if (worker->late_length > 0)
 		memcpy(payload_of(worker), worker->late_bytes, worker->late_length);
@@ -331,7 +336,7 @@ static bool worker_take(struct ring_worker *worker)
 		if (result != -EAGAIN && result != -EBUSY && !worker->said)
 			log_error("io_uring_enter: %s", strerror(-result));
 		worker->said = true;
-		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
 	}
 	if (!uring_take(&worker->uring, &result))
 		return true;
@@ -389,6 +394,15 @@ static bool worker_begin(struct ring_worker *worker)
 	return result == 0 && ring->going;
 }
 
+/* What was done must not be told to have failed: the last answer goes out before the end. */
+static void worker_hand_over(struct ring_worker *worker)
+{
+	for (int i = 0; i < LAST_TRIES && worker->uring.unsubmitted > 0; i++) {
+		if (uring_enter(&worker->uring, false) < 0)
+			nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+	}
+}
+
 static void *worker_run(void *argument)
 {
 	struct ring_worker *worker = argument;
@@ -400,6 +414,7 @@ static void *worker_run(void *argument)
 		while (!atomic_load_explicit(&ring->session->stopping, memory_order_relaxed) &&
 		       worker_take(worker))
 			continue;
+		worker_hand_over(worker);
 	}
 	atomic_store(&worker->unique, 0);
 	straight_thread_end();

@@ -195,6 +195,30 @@ write_fails() {
 check 'SIGTERM ends a mount whose files are open; their users get an error' write_fails
 exec 8>&-
 
+# An answer that is ready when its thread is told to end is handed over first.
+start_mount io_uring
+check 'what SIGTERM ends has been done, or has failed: not both' py <<'PY'
+def make_directories(me):
+    os.mkdir(MNT + "/in%d" % os.getpid())
+    directory = os.open(MNT + "/in%d" % os.getpid(), os.O_RDONLY)
+    me.say("%d" % os.getpid())
+    made = 0
+    with contextlib.suppress(OSError):
+        while True:
+            os.mkdir("%d" % made, dir_fd=directory)
+            made += 1
+    me.say("%d" % made)
+
+busy = [Process(make_directories) for _ in range(16)]
+pids = [int(process.hear()) for process in busy]
+time.sleep(0.2)
+os.kill(int(os.environ["DAEMON"]), signal.SIGTERM)
+for process, pid in zip(busy, pids):
+    made = int(process.hear(20))
+    equal(sorted(int(name) for name in os.listdir(BACKING + "/in%d" % pid)), list(range(made)))
+PY
+daemon_ends 15
+
 start_mount io_uring
 dd if=/dev/zero of="$MNT/much" bs=64k count=20000 2>/dev/null &
 writer=$!

@@ -319,11 +319,16 @@ static bool worker_serve(struct ring_worker *worker)
 static void worker_register(struct ring_worker *worker)
 {
 	worker_prepare(worker, PROTOCOL_RING_REGISTER);
-	/* The kick goes to the queue of the CPU that it is made on. From one that is offline no requests come. */
-	if (uring_enter(&worker->uring, false) == 0 && worker->behind != 0 && worker_bind(worker)) {
+	if (uring_enter(&worker->uring, false) < 0 || worker->behind == 0)
+		return;
+	/* The kick goes to the queue of the CPU that it is made on. */
+	if (worker_bind(worker))
 		ring_kick(worker->ring, worker->queue, worker->behind);
-		worker_unbind(worker);
-	}
+	else
+		log_error("requests of CPU %u, which is not open to the daemon any more, may have to wait "
+			  "for others",
+			  worker->queue);
+	worker_unbind(worker);
 }
 
 /* Return: false where the worker should end. */

@@ -227,6 +227,54 @@ crash_daemon
 check 'kill -9 under load ends who waits' wait_until 10 process_gone "$writer"
 wait "$writer" || true
 
+# in_cpuset COMMAND...: become one that may use the first CPU only, by cgroups of version 2 or 1
+in_cpuset() {
+	local group=/sys/fs/cgroup/$CPUSET
+	[ -d /sys/fs/cgroup/cpuset ] && group=/sys/fs/cgroup/cpuset/$CPUSET
+	mkdir "$group" && echo 0 >"$group/cpuset.cpus" && echo 0 >"$group/cpuset.mems" &&
+		echo "$BASHPID" >"$group/cgroup.procs" && exec "$@"
+}
+CPUSET=memmapfs-test.$$
+if [ "$(nproc)" -gt 1 ] && (in_cpuset true) 2>/dev/null; then
+	rmdir /sys/fs/cgroup/{,cpuset/}"$CPUSET" 2>/dev/null || true
+	export CPUSET
+	export -f in_cpuset
+	expect_stderr 'cannot use io_uring: 1 CPUs of [0-9]+ are open to the daemon'
+	expect_stderr 'io_uring: requests come by /dev/fuse: Operation not permitted'
+	LAUNCH=(bash -c 'in_cpuset "$@"' bash)
+	start_mount io_uring
+	check 'where a cpuset keeps the daemon from a CPU the device serves, and the log says so' served_by_device
+	stop_mount
+	rmdir /sys/fs/cgroup/{,cpuset/}"$CPUSET" 2>/dev/null || true
+fi
+LAUNCH=(taskset -c 0)
+start_mount io_uring
+check 'a daemon that is bound to one CPU serves programs on all' py <<'PY'
+write_file(MNT + "/file", b"x")
+write_file(MNT + "/other", b"x")
+held = os.open(MNT + "/file", os.O_RDWR)
+fcntl.lockf(held, fcntl.LOCK_EX)
+
+def ask(me, path, lock):
+    mine = os.open(MNT + path, os.O_RDWR)
+    me.wait_for_go()
+    if lock:
+        fcntl.lockf(mine, fcntl.LOCK_EX)
+    for n in range(20):
+        os.path.exists(MNT + "/nothing%d" % n)
+    me.say("done")
+
+for cpu in sorted(os.sched_getaffinity(0)):
+    os.sched_setaffinity(0, {cpu})
+    waiting = [Process(lambda me: ask(me, "/file", True)) for _ in range(20)]
+    others = [Process(lambda me: ask(me, "/other", False)) for _ in range(10)]
+    for process in waiting + others:
+        process.go()
+    for process in others:
+        equal(process.hear(20), "done")
+PY
+stop_mount
+
 LAUNCH=(strace -f -qq -o /dev/null -e trace=io_uring_setup -e inject=io_uring_setup:error=EPERM)
 if ! sanitized && strace -qq -o /dev/null true 2>/dev/null; then
 	expect_stderr 'io_uring: requests come by /dev/fuse: Operation not permitted'

@@ -201,14 +201,28 @@ static void worker_count_serving(struct ring_worker *worker, int by)
 	worker->ring->serving[worker->queue] += (unsigned)by;
 }
 
+bool ring_leave(struct ring *ring, uint64_t nodeid)
+{
+	struct ring_worker *worker = mine;
+
+	if (ring == NULL || worker == NULL)
+		return true;
+	worker_count_serving(worker, -1);
+	worker->left = ring_fill_queue(ring, worker->queue, nodeid);
+	if (!worker->left)
+		worker_count_serving(worker, 1);
+	return worker->left;
+}
+
 /* The handler has left the answer to another thread. Return: false where the session stops before there is one. */
 static bool worker_await_late(struct ring_worker *worker, uint64_t nodeid)
 {
-	bool replaced, came = false;
+	bool replaced = worker->left, came;
 
-	worker_count_serving(worker, -1);
-	replaced = sem_trywait(&worker->late) == 0;
-	came = replaced;
+	if (!worker->left)
+		worker_count_serving(worker, -1);
+	worker->left = false;
+	came = sem_trywait(&worker->late) == 0;
 	while (!came && !atomic_load(&worker->ring->session->stopping)) {
 		struct timespec until;
 
@@ -311,8 +325,12 @@ static bool worker_serve(struct ring_worker *worker)
 	atomic_store(&worker->unique, header.unique);
 	session_serve(worker->ring->session, buffer, header.len,
 		      headers->payload_size == 0 ? payload : payload + MAX_WRITE, false);
-	if (atomic_load_explicit(&worker->unique, memory_order_relaxed) == 0)
+	if (atomic_load_explicit(&worker->unique, memory_order_relaxed) == 0) {
+		if (worker->left)
+			worker_count_serving(worker, 1);
+		worker->left = false;
 		return true;
+	}
 	return worker_await_late(worker, header.nodeid);
 }
 
@@ -360,6 +378,16 @@ static bool worker_take(struct ring_worker *worker)
 	return false;
 }
 
+/* Of what sets up a thread; where one waits for it to take its place, it has to come about. */
+static bool worth_another_try(const struct ring_worker *worker, int result)
+{
+	if (result == -ENOMEM && worker->behind != 0 && !atomic_load(&worker->ring->session->stopping)) {
+		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
+		return true;
+	}
+	return result == -EINTR || result == -EAGAIN;
+}
+
 /* Whatever keeps io_uring from the daemon should do so before the kernel relies on it. */
 static int worker_try_out(struct ring_worker *worker)
 {
@@ -370,7 +398,7 @@ static int worker_try_out(struct ring_worker *worker)
 	uring_prepare(&worker->uring)->opcode = IORING_OP_NOP;
 	do
 		result = uring_enter(&worker->uring, true);
-	while (result == -EINTR || result == -EAGAIN);
+	while (worth_another_try(worker, result));
 	if (result == 0 && !uring_take(&worker->uring, &done))
 		result = -EIO;
 	return result;
@@ -385,7 +413,9 @@ static bool worker_begin(struct ring_worker *worker)
 	/* What a thread is started by may be bound to a CPU. */
 	if (CPU_COUNT(&ring->cpus) > 0)
 		(void)sched_setaffinity(0, sizeof(ring->cpus), &ring->cpus);
-	result = creds_thread_init();
+	do
+		result = creds_thread_init();
+	while (worth_another_try(worker, result));
 	if (result == 0)
 		result = worker_try_out(worker);
 	if (result < 0)

@@ -227,26 +227,62 @@ crash_daemon
 check 'kill -9 under load ends who waits' wait_until 10 process_gone "$writer"
 wait "$writer" || true
 
-# in_cpuset COMMAND...: become one that may use the first CPU only, by cgroups of version 2 or 1
-in_cpuset() {
-	local group=/sys/fs/cgroup/$CPUSET
-	[ -d /sys/fs/cgroup/cpuset ] && group=/sys/fs/cgroup/cpuset/$CPUSET
-	mkdir "$group" && echo 0 >"$group/cpuset.cpus" && echo 0 >"$group/cpuset.mems" &&
-		echo "$BASHPID" >"$group/cgroup.procs" && exec "$@"
+# new_group CONTROLLER: a control group, of version 2 or 1, in GROUP
+new_group() {
+	GROUP=/sys/fs/cgroup/memmapfs-test.$$
+	[ -d "/sys/fs/cgroup/$1" ] && GROUP=/sys/fs/cgroup/$1/memmapfs-test.$$
+	export GROUP
+	mkdir "$GROUP" 2>/dev/null
 }
-CPUSET=memmapfs-test.$$
-if [ "$(nproc)" -gt 1 ] && (in_cpuset true) 2>/dev/null; then
-	rmdir /sys/fs/cgroup/{,cpuset/}"$CPUSET" 2>/dev/null || true
-	export CPUSET
-	export -f in_cpuset
+if [ "$(nproc)" -gt 1 ] && new_group cpuset && { echo 0 >"$GROUP/cpuset.cpus" && echo 0 >"$GROUP/cpuset.mems"; } 2>/dev/null; then
 	expect_stderr 'cannot use io_uring: 1 CPUs of [0-9]+ are open to the daemon'
 	expect_stderr 'io_uring: requests come by /dev/fuse: Operation not permitted'
-	LAUNCH=(bash -c 'in_cpuset "$@"' bash)
+	# shellcheck disable=SC2016 # the words are the inner shell's
+	LAUNCH=(sh -c 'echo $$ >"$GROUP/cgroup.procs" && exec "$@"' sh)
 	start_mount io_uring
 	check 'where a cpuset keeps the daemon from a CPU the device serves, and the log says so' served_by_device
 	stop_mount
-	rmdir /sys/fs/cgroup/{,cpuset/}"$CPUSET" 2>/dev/null || true
+	LAUNCH=()
 fi
+rmdir "$GROUP" 2>/dev/null || true
+
+if new_group pids && [ -w "$GROUP/pids.max" ]; then
+	start_mount io_uring
+	echo "$DAEMON" >"$GROUP/cgroup.procs"
+	check 'where the daemon can have no more threads who wants to wait for a lock is told, and others are served' py <<'PY'
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+group = os.environ["GROUP"]
+write_file(MNT + "/file", b"x")
+held = os.open(MNT + "/file", os.O_RDWR)
+fcntl.lockf(held, fcntl.LOCK_EX)
+
+def wait_for_lock(me):
+    mine = os.open(MNT + "/file", os.O_RDWR)
+    me.say("ready")
+    me.wait_for_go()
+    with contextlib.suppress(OSError):
+        fcntl.lockf(mine, fcntl.LOCK_EX)
+
+def ask(me):
+    me.wait_for_go()
+    me.say("%d" % os.stat(MNT + "/file").st_size)
+
+waiting = [Process(wait_for_lock) for _ in range(12)]
+other = Process(ask)
+for process in waiting:
+    equal(process.hear(), "ready")
+for process in waiting:
+    # One more: the lock's, and none to serve meanwhile.
+    write_file(group + "/pids.max", b"%d" % (int(read_file(group + "/pids.current")) + 1))
+    process.go()
+    time.sleep(0.02)
+other.go()
+equal(other.hear(5), "1")
+PY
+	stop_mount
+fi
+rmdir "$GROUP" 2>/dev/null || true
+
 LAUNCH=(taskset -c 0)
 start_mount io_uring
 check 'a daemon that is bound to one CPU serves programs on all' py <<'PY'

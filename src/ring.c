@@ -67,11 +67,11 @@ static int await_usable(struct ring *ring)
 	return 0;
 }
 
-/* As many as the kernel has queues, or -errno. Not sysconf(3): where /sys cannot be read it makes do with fewer. */
-static long possible_cpus(void)
+/* How many a list of the kernel's names, or -errno. Not sysconf(3): where /sys cannot be read it makes do with fewer. */
+static long listed_cpus(const char *path)
 {
 	unsigned first, last, got;
-	FILE *file = fopen("/sys/devices/system/cpu/possible", "re");
+	FILE *file = fopen(path, "re");
 	long count = 0;
 
 	if (file == NULL)
@@ -83,6 +83,26 @@ static long possible_cpus(void)
 	}
 	fclose(file);
 	return count > 0 ? count : -ENODATA;
+}
+
+/* A thread has to come to any CPU for a moment, see ring_kick(). It may, whatever taskset(1) says, but for a cpuset. */
+static int reach_all_cpus(const cpu_set_t *usual)
+{
+	long online = listed_cpus("/sys/devices/system/cpu/online");
+	cpu_set_t reached;
+	int result;
+
+	memset(&reached, 0xff, sizeof(reached));
+	if (online < 0)
+		return (int)online;
+	if (sched_setaffinity(0, sizeof(reached), &reached) < 0)
+		return -errno;
+	result = sched_getaffinity(0, sizeof(reached), &reached) < 0 ? -errno : 0;
+	(void)sched_setaffinity(0, sizeof(*usual), usual);
+	if (result < 0 || CPU_COUNT(&reached) >= online)
+		return result;
+	log_error("cannot use io_uring: %d CPUs of %ld are open to the daemon", CPU_COUNT(&reached), online);
+	return -EPERM;
 }
 
 /* Before the kernel has been told: nobody has registered. */
@@ -102,7 +122,8 @@ static void ring_give_up(struct ring *ring)
 
 int ring_new(struct session *session, unsigned workers, struct ring **ret_ring)
 {
-	long possible = possible_cpus(), online = sysconf(_SC_NPROCESSORS_ONLN);
+	long possible = listed_cpus("/sys/devices/system/cpu/possible"),
+	     online = sysconf(_SC_NPROCESSORS_ONLN);
 	struct ring *ring = calloc(1, sizeof(*ring));
 	int result = 0;
 
@@ -118,11 +139,12 @@ int ring_new(struct session *session, unsigned workers, struct ring **ret_ring)
 	ring->queue_count = (unsigned)possible;
 	if (sched_getaffinity(0, sizeof(ring->cpus), &ring->cpus) < 0)
 		CPU_ZERO(&ring->cpus);
+	result = reach_all_cpus(&ring->cpus);
 	ring->wanted = workers > 0   ? MAX(1U, workers / (online < 1 ? 1 : (unsigned)online))
 		       : online <= 8 ? THREADS_DEFAULT
 				     : THREADS_MANY_CPUS;
 	ring->serving = calloc(ring->queue_count, sizeof(ring->serving[0]));
-	if (ring->serving == NULL)
+	if (ring->serving == NULL && result == 0)
 		result = -ENOMEM;
 	for (unsigned queue = 0; queue < ring->queue_count && result == 0; queue++) {
 		unsigned count = queue < (unsigned)online ? ring->wanted : 1;

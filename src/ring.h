@@ -16,6 +16,7 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -45,6 +46,15 @@ void ring_start(struct ring *ring);
  * Return: the bytes of @iov, or -1 with errno ENOENT where the request did not come through a ring.
  */
 ssize_t ring_reply(struct ring *ring, const struct iovec *iov, int count);
+
+/**
+ * ring_leave() - before a handler leaves its answer to another thread for long: have a thread in place of this one
+ * @ring:   NULL is accepted: none is needed
+ * @nodeid: the file that is waited for
+ *
+ * Return: may it? Where no thread can be had nobody would serve the queue, once enough wait: answer now.
+ */
+bool ring_leave(struct ring *ring, uint64_t nodeid);
 
 /** ring_queues() - how many the kernel has been given; NULL is accepted: none */
 unsigned ring_queues(const struct ring *ring);

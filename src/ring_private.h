@@ -37,6 +37,7 @@ struct ring_worker {
 	pthread_t thread; /* valid once started */
 	bool started;	  /* protected by the ring's lock */
 	uint64_t behind;  /* it takes the place of one that waits for something about this file; or 0 */
+	bool left;	  /* its place has been taken, before it waits: it does not count as serving */
 	bool registered;  /* it has served a request */
 	bool said;	  /* that io_uring_enter(2) fails */
 	bool usable;	  /* protected by the ring's lock: the thread may use io_uring */

@@ -38,6 +38,10 @@
 /* How long to wait before trying again to start a thread. */
 #define RETRY_NS 100000000
 
+/* Where io_uring_enter(2) fails; and how often the last one is tried. */
+#define PAUSE_NS 1000000
+#define LAST_TRIES 100
+
 static _Thread_local struct ring_worker *mine;
 
 static struct protocol_ring_headers *headers_of(const struct ring_worker *worker)
@@ -197,14 +201,28 @@ static void worker_count_serving(struct ring_worker *worker, int by)
 	worker->ring->serving[worker->queue] += (unsigned)by;
 }
 
+bool ring_leave(struct ring *ring, uint64_t nodeid)
+{
+	struct ring_worker *worker = mine;
+
+	if (ring == NULL || worker == NULL)
+		return true;
+	worker_count_serving(worker, -1);
+	worker->left = ring_fill_queue(ring, worker->queue, nodeid);
+	if (!worker->left)
+		worker_count_serving(worker, 1);
+	return worker->left;
+}
+
 /* The handler has left the answer to another thread. Return: false where the session stops before there is one. */
 static bool worker_await_late(struct ring_worker *worker, uint64_t nodeid)
 {
-	bool replaced, came = false;
+	bool replaced = worker->left, came;
 
-	worker_count_serving(worker, -1);
-	replaced = sem_trywait(&worker->late) == 0;
-	came = replaced;
+	if (!worker->left)
+		worker_count_serving(worker, -1);
+	worker->left = false;
+	came = sem_trywait(&worker->late) == 0;
 	while (!came && !atomic_load(&worker->ring->session->stopping)) {
 		struct timespec until;
 
@@ -221,7 +239,8 @@ static bool worker_await_late(struct ring_worker *worker, uint64_t nodeid)
 		came = sem_timedwait(&worker->late, &until) == 0;
 	}
 	worker_count_serving(worker, 1);
-	if (!came)
+	/* It may have come just before the end. */
+	if (!came && sem_trywait(&worker->late) < 0)
 		return false;
 	if (worker->late_length > 0)
 		memcpy(payload_of(worker), worker->late_bytes, worker->late_length);
@@ -306,19 +325,28 @@ static bool worker_serve(struct ring_worker *worker)
 	atomic_store(&worker->unique, header.unique);
 	session_serve(worker->ring->session, buffer, header.len,
 		      headers->payload_size == 0 ? payload : payload + MAX_WRITE, false);
-	if (atomic_load_explicit(&worker->unique, memory_order_relaxed) == 0)
+	if (atomic_load_explicit(&worker->unique, memory_order_relaxed) == 0) {
+		if (worker->left)
+			worker_count_serving(worker, 1);
+		worker->left = false;
 		return true;
+	}
 	return worker_await_late(worker, header.nodeid);
 }
 
 static void worker_register(struct ring_worker *worker)
 {
 	worker_prepare(worker, PROTOCOL_RING_REGISTER);
-	/* The kick goes to the queue of the CPU that it is made on. From one that is offline no requests come. */
-	if (uring_enter(&worker->uring, false) == 0 && worker->behind != 0 && worker_bind(worker)) {
+	if (uring_enter(&worker->uring, false) < 0 || worker->behind == 0)
+		return;
+	/* The kick goes to the queue of the CPU that it is made on. */
+	if (worker_bind(worker))
 		ring_kick(worker->ring, worker->queue, worker->behind);
-		worker_unbind(worker);
-	}
+	else
+		log_error("requests of CPU %u, which is not open to the daemon any more, may have to wait "
+			  "for others",
+			  worker->queue);
+	worker_unbind(worker);
 }
 
 /* Return: false where the worker should end. */
@@ -331,7 +359,7 @@ static bool worker_take(struct ring_worker *worker)
 		if (result != -EAGAIN && result != -EBUSY && !worker->said)
 			log_error("io_uring_enter: %s", strerror(-result));
 		worker->said = true;
-		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
 	}
 	if (!uring_take(&worker->uring, &result))
 		return true;
@@ -350,6 +378,16 @@ static bool worker_take(struct ring_worker *worker)
 	return false;
 }
 
+/* Of what sets up a thread; where one waits for it to take its place, it has to come about. */
+static bool worth_another_try(const struct ring_worker *worker, int result)
+{
+	if (result == -ENOMEM && worker->behind != 0 && !atomic_load(&worker->ring->session->stopping)) {
+		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
+		return true;
+	}
+	return result == -EINTR || result == -EAGAIN;
+}
+
 /* Whatever keeps io_uring from the daemon should do so before the kernel relies on it. */
 static int worker_try_out(struct ring_worker *worker)
 {
@@ -360,7 +398,7 @@ static int worker_try_out(struct ring_worker *worker)
 	uring_prepare(&worker->uring)->opcode = IORING_OP_NOP;
 	do
 		result = uring_enter(&worker->uring, true);
-	while (result == -EINTR || result == -EAGAIN);
+	while (worth_another_try(worker, result));
 	if (result == 0 && !uring_take(&worker->uring, &done))
 		result = -EIO;
 	return result;
@@ -375,7 +413,9 @@ static bool worker_begin(struct ring_worker *worker)
 	/* What a thread is started by may be bound to a CPU. */
 	if (CPU_COUNT(&ring->cpus) > 0)
 		(void)sched_setaffinity(0, sizeof(ring->cpus), &ring->cpus);
-	result = creds_thread_init();
+	do
+		result = creds_thread_init();
+	while (worth_another_try(worker, result));
 	if (result == 0)
 		result = worker_try_out(worker);
 	if (result < 0)
@@ -389,6 +429,15 @@ static bool worker_begin(struct ring_worker *worker)
 	return result == 0 && ring->going;
 }
 
+/* What was done must not be told to have failed: the last answer goes out before the end. */
+static void worker_hand_over(struct ring_worker *worker)
+{
+	for (int i = 0; i < LAST_TRIES && worker->uring.unsubmitted > 0; i++) {
+		if (uring_enter(&worker->uring, false) < 0)
+			nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+	}
+}
+
 static void *worker_run(void *argument)
 {
 	struct ring_worker *worker = argument;
@@ -400,6 +449,7 @@ static void *worker_run(void *argument)
 		while (!atomic_load_explicit(&ring->session->stopping, memory_order_relaxed) &&
 		       worker_take(worker))
 			continue;
+		worker_hand_over(worker);
 	}
 	atomic_store(&worker->unique, 0);
 	straight_thread_end();

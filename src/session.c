@@ -384,6 +384,11 @@ int session_start(struct session *session)
 	return session->worker_count > 0 ? 0 : result;
 }
 
+bool session_leave(struct session *session, uint64_t nodeid)
+{
+	return ring_leave(atomic_load(&session->ring), nodeid);
+}
+
 unsigned session_rings(const struct session *session)
 {
 	return ring_queues(atomic_load(&session->ring));

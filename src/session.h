@@ -46,6 +46,14 @@ int session_probe(struct session *session);
 /** session_rings() - the queues of io_uring that requests come by; 0: they come by the device */
 unsigned session_rings(const struct session *session);
 
+/**
+ * session_leave() - before the handler of a request leaves its answer to another thread, which may take long
+ * @nodeid: the file that is waited for
+ *
+ * Return: may it? Not where no thread can be had that serves in place of this one: answer now.
+ */
+bool session_leave(struct session *session, uint64_t nodeid);
+
 /** session_wait() - wait until every worker has ended. Return: 0, or -errno of reading the device. */
 int session_wait(struct session *session);
 

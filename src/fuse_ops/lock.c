@@ -22,6 +22,7 @@
 #include "fuse_ops/ops.h"
 #include "handle.h"
 #include "request.h"
+#include "session.h"
 
 #define WAITS_MAX 4096
 #define WAIT_STACK ((size_t)128 << 10)
@@ -318,11 +319,14 @@ static void *wait_run(void *argument)
 static int wait_start(const struct lock_wait *like)
 {
 	struct fs *fs = like->fs;
-	struct lock_wait *wait = malloc(sizeof(*wait));
+	struct lock_wait *wait;
 	pthread_attr_t attributes;
 	pthread_t thread;
 	int result;
 
+	if (!session_leave(fs->session, atomic_load(&like->inode->nodeid)))
+		return -ENOLCK;
+	wait = malloc(sizeof(*wait));
 	if (wait == NULL)
 		return -ENOMEM;
 	*wait = *like;

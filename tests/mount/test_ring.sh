@@ -195,6 +195,30 @@ write_fails() {
 check 'SIGTERM ends a mount whose files are open; their users get an error' write_fails
 exec 8>&-
 
+# An answer that is ready when its thread is told to end is handed over first.
+start_mount io_uring
+check 'what SIGTERM ends has been done, or has failed: not both' py <<'PY'
+def make_directories(me):
+    os.mkdir(MNT + "/in%d" % os.getpid())
+    directory = os.open(MNT + "/in%d" % os.getpid(), os.O_RDONLY)
+    me.say("%d" % os.getpid())
+    made = 0
+    with contextlib.suppress(OSError):
+        while True:
+            os.mkdir("%d" % made, dir_fd=directory)
+            made += 1
+    me.say("%d" % made)
+
+busy = [Process(make_directories) for _ in range(16)]
+pids = [int(process.hear()) for process in busy]
+time.sleep(0.2)
+os.kill(int(os.environ["DAEMON"]), signal.SIGTERM)
+for process, pid in zip(busy, pids):
+    made = int(process.hear(20))
+    equal(sorted(int(name) for name in os.listdir(BACKING + "/in%d" % pid)), list(range(made)))
+PY
+daemon_ends 15
+
 start_mount io_uring
 dd if=/dev/zero of="$MNT/much" bs=64k count=20000 2>/dev/null &
 writer=$!
@@ -202,6 +226,90 @@ sleep 0.3
 crash_daemon
 check 'kill -9 under load ends who waits' wait_until 10 process_gone "$writer"
 wait "$writer" || true
+
+# new_group CONTROLLER: a control group, of version 2 or 1, in GROUP
+new_group() {
+	GROUP=/sys/fs/cgroup/memmapfs-test.$$
+	[ -d "/sys/fs/cgroup/$1" ] && GROUP=/sys/fs/cgroup/$1/memmapfs-test.$$
+	export GROUP
+	mkdir "$GROUP" 2>/dev/null
+}
+if [ "$(nproc)" -gt 1 ] && new_group cpuset && { echo 0 >"$GROUP/cpuset.cpus" && echo 0 >"$GROUP/cpuset.mems"; } 2>/dev/null; then
+	expect_stderr 'cannot use io_uring: 1 CPUs of [0-9]+ are open to the daemon'
+	expect_stderr 'io_uring: requests come by /dev/fuse: Operation not permitted'
+	# shellcheck disable=SC2016 # the words are the inner shell's
+	LAUNCH=(sh -c 'echo $$ >"$GROUP/cgroup.procs" && exec "$@"' sh)
+	start_mount io_uring
+	check 'where a cpuset keeps the daemon from a CPU the device serves, and the log says so' served_by_device
+	stop_mount
+	LAUNCH=()
+fi
+rmdir "$GROUP" 2>/dev/null || true
+
+if new_group pids && [ -w "$GROUP/pids.max" ]; then
+	start_mount io_uring
+	echo "$DAEMON" >"$GROUP/cgroup.procs"
+	check 'where the daemon can have no more threads who wants to wait for a lock is told, and others are served' py <<'PY'
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+group = os.environ["GROUP"]
+write_file(MNT + "/file", b"x")
+held = os.open(MNT + "/file", os.O_RDWR)
+fcntl.lockf(held, fcntl.LOCK_EX)
+
+def wait_for_lock(me):
+    mine = os.open(MNT + "/file", os.O_RDWR)
+    me.say("ready")
+    me.wait_for_go()
+    with contextlib.suppress(OSError):
+        fcntl.lockf(mine, fcntl.LOCK_EX)
+
+def ask(me):
+    me.wait_for_go()
+    me.say("%d" % os.stat(MNT + "/file").st_size)
+
+waiting = [Process(wait_for_lock) for _ in range(12)]
+other = Process(ask)
+for process in waiting:
+    equal(process.hear(), "ready")
+for process in waiting:
+    # One more: the lock's, and none to serve meanwhile.
+    write_file(group + "/pids.max", b"%d" % (int(read_file(group + "/pids.current")) + 1))
+    process.go()
+    time.sleep(0.02)
+other.go()
+equal(other.hear(5), "1")
+PY
+	stop_mount
+fi
+rmdir "$GROUP" 2>/dev/null || true
+
+LAUNCH=(taskset -c 0)
+start_mount io_uring
+check 'a daemon that is bound to one CPU serves programs on all' py <<'PY'
+write_file(MNT + "/file", b"x")
+write_file(MNT + "/other", b"x")
+held = os.open(MNT + "/file", os.O_RDWR)
+fcntl.lockf(held, fcntl.LOCK_EX)
+
+def ask(me, path, lock):
+    mine = os.open(MNT + path, os.O_RDWR)
+    me.wait_for_go()
+    if lock:
+        fcntl.lockf(mine, fcntl.LOCK_EX)
+    for n in range(20):
+        os.path.exists(MNT + "/nothing%d" % n)
+    me.say("done")
+
+for cpu in sorted(os.sched_getaffinity(0)):
+    os.sched_setaffinity(0, {cpu})
+    waiting = [Process(lambda me: ask(me, "/file", True)) for _ in range(20)]
+    others = [Process(lambda me: ask(me, "/other", False)) for _ in range(10)]
+    for process in waiting + others:
+        process.go()
+    for process in others:
+        equal(process.hear(20), "done")
+PY
+stop_mount
 
 LAUNCH=(strace -f -qq -o /dev/null -e trace=io_uring_setup -e inject=io_uring_setup:error=EPERM)
 if ! sanitized && strace -qq -o /dev/null true 2>/dev/null; then

@@ -121,29 +121,48 @@ if os.path.exists(MNT + "/unsynced"):
 PY
 stop_mount
 
+# As /proc/PID/syscall has it
+case $(uname -m) in
+x86_64) export FDATASYNC=75 ;;
+*) export FDATASYNC=83 ;;
+esac
 if command -v strace >/dev/null && ! sanitized; then
 	mkdir "$NATIVE/committed"
+	echo leased >"$NATIVE/committed/leased"
 	backing=$BACKING
 	start_mount_at "$NATIVE/committed" "$mnt" "mode=cow,layer=$WORK/committed,sync=never"
 	check 'an fsync while a commit saves the same file returns when the record is there, and not before' py <<'PY'
-import shutil
-WORK = os.environ["WORK"]
+import shutil, threading
+WORK, DAEMON = os.environ["WORK"], os.environ["DAEMON"]
+tasks = "/proc/%s/task" % DAEMON
 fd = os.open(MNT + "/twice", os.O_RDWR | os.O_CREAT)
 os.pwrite(fd, b"1" * 5000, 0)
 os.fsync(fd)
 name, = os.listdir(WORK + "/committed/pages")
 tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", WORK + "/trace", "-P", WORK + "/committed/pages/" + name,
-                           "-e", "inject=fdatasync:delay_enter=2500ms", "-p", os.environ["DAEMON"]])
-def is_traced():
-    tasks = "/proc/%s/task" % os.environ["DAEMON"]
-    return not any("TracerPid:\t0\n" in open("%s/%s/status" % (tasks, task)).read() for task in os.listdir(tasks))
-wait_until(20, is_traced)
+                           "-e", "inject=fdatasync:delay_enter=2500ms", "-p", DAEMON])
+def of_tasks(file):
+    return [read_file("%s/%s/%s" % (tasks, task, file)).decode() for task in os.listdir(tasks)]
+wait_until(20, lambda: not any("TracerPid:\t0\n" in status for status in of_tasks("status")))
+
+# The commit may not stop the mount, and so not go on to change the record, while somebody is served: that is who
+# opens a file of BACKING that is leased to us.
+asked = []
+signal.signal(signal.SIGIO, lambda *_: asked.append(True))
+lease = os.open(BACKING + "/leased", os.O_RDWR)
+fcntl.fcntl(lease, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+reader = threading.Thread(target=read_file, args=(MNT + "/leased",))
+reader.start()
+wait_until(20, lambda: asked)
+
 os.pwrite(fd, b"2" * 9000, 0)
 commit = subprocess.Popen([os.path.dirname(os.environ["MEMMAPFS_BIN"]) + "/memmapfsctl", "layer", "commit", MNT])
-time.sleep(0.7)
+wait_until(20, lambda: any(call.split()[0] == os.environ["FDATASYNC"] for call in of_tasks("syscall")))
 os.fsync(fd)
 # As a crash at this moment leaves it
 shutil.copytree(WORK + "/committed", WORK + "/moment")
+os.close(lease)
+reader.join()
 equal(commit.wait(), 0)
 tracer.terminate()
 tracer.wait()

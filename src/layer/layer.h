@@ -147,6 +147,7 @@ struct layer {
 	pthread_mutex_t commit_lock;	/* taken before lock; held until what is committed is on the disk */
 	_Atomic bool failed;		/* the database has lost changes: nothing more is committed */
 	struct layer_removal *removals; /* protected by lock; page files that go once the record says so */
+	bool unsynced; /* protected by commit_lock; the database's log has commits that may not be on the disk */
 	bool strays; /* protected by lock; there may be page files of neither a record nor removals */
 	struct layer_sweep sweep;
 };
@@ -267,6 +268,12 @@ struct tx_node {
 	struct node *node;
 	struct statx stx;
 	uint32_t set; /* enum node_own that the change sets: OWN_ATTRIBUTES or OWN_MTIME */
+	/* As it was taken: a write, which holds no layer->lock, may take set-id bits away meanwhile. */
+	uint16_t mode;
+	/* Of tx_end(): what it has changed. */
+	bool sets_mode;
+	uint32_t own;
+	struct node_stat before;
 };
 
 struct tx {

@@ -144,6 +144,7 @@ int content_allocate(struct fs *fs, struct inode *inode, struct node *node, int 
 	CLEANUP(access_end)
 	struct access access = {fs, inode, node, FD_USE_NONE, FD_USE_NONE};
 	bool capability = false;
+	uint64_t before;
 	int result;
 
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
@@ -151,8 +152,10 @@ int content_allocate(struct fs *fs, struct inode *inode, struct node *node, int 
 	if (offset + length > LAYER_FILE_MAX)
 		return -EFBIG;
 	pthread_rwlock_wrlock(&node->lock);
+	before = pages_data(&node->pages);
 	result = allocate_locked(&access, mode, offset, offset + length);
-	if (result == 0)
+	/* A part of it may have been done. */
+	if (result == 0 || pages_data(&node->pages) != before)
 		capability = content_touch_locked(node, writer);
 	pthread_rwlock_unlock(&node->lock);
 	if (capability)

@@ -21,7 +21,9 @@ static int zero_part(struct access *access, uint64_t offset, uint64_t end)
 	if (offset >= end ||
 	    (pages_run(&access->node->pages, offset, end, &kind) == end && kind == PAGES_ZERO))
 		return 0;
-	result = layer_charge(access->fs, pages_missing(&access->node->pages, page, page + 1));
+	result = pages_reserve(&access->node->pages, page, page + 1);
+	if (result == 0)
+		result = layer_charge(access->fs, pages_missing(&access->node->pages, page, page + 1));
 	if (result < 0)
 		return result;
 	result = access_put_part(access, zeros, (size_t)(end - offset), offset);
@@ -43,6 +45,9 @@ static int zero_range(struct access *access, uint64_t offset, uint64_t end)
 	if (result == 0)
 		result = zero_part(access, last * LAYER_PAGE, end);
 	if (result < 0 || first == last)
+		return result;
+	result = pages_reserve(&access->node->pages, first, last);
+	if (result < 0)
 		return result;
 	freed = pages_set_zero(&access->node->pages, first, last);
 	layer_discharge(access->fs->layer, freed);
@@ -104,7 +109,9 @@ static int give_pages(struct access *access, uint64_t offset, uint64_t end)
 		if (!access->fs->layer->kept && next - at > ASK_ROOM_BYTES &&
 		    next - at > layer_room(access->fs->layer))
 			return -ENOSPC;
-		result = layer_charge(access->fs, (next - at) / LAYER_PAGE);
+		result = pages_reserve(pages, at / LAYER_PAGE, next / LAYER_PAGE);
+		if (result == 0)
+			result = layer_charge(access->fs, (next - at) / LAYER_PAGE);
 		if (result < 0)
 			break;
 		result = access_pages(access);

@@ -47,6 +47,8 @@ int layer_open(struct fs *fs, char **ret_error)
 	layer->home = HOME_NONE;
 	layer->writable = backing_open_writable(fs->options.backing);
 	layer->max = fs->options.layer_max;
+	layer->page_paging.idle = fs->policies.mount.paging.idle;
+	layer->page_paging.idle_ms = fs->policies.mount.paging.idle_ms;
 	layer->next_id = LAYER_ROOT + 1;
 	fs->layer = layer;
 	if (statx(fs->covered_fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &covered) == 0)

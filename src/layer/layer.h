@@ -45,6 +45,7 @@
 #include "layer/pages.h"
 #include "layer/store.h"
 #include "mapping/cache.h"
+#include "mapping/paging.h"
 
 /* The device of objects that were made on the mount, as statx(2) has it: no driver's. */
 #define LAYER_DEV_MAJOR 0xfffu
@@ -127,7 +128,8 @@ struct layer {
 	_Atomic size_t origins;	  /* nodes with a record that stand for objects of BACKING */
 	pthread_mutex_t place_lock;
 	struct store store;
-	struct base **bases; /* below this one, topmost first; constant while being served */
+	struct paging page_paging; /* of page files: the mount's idle=, and nothing else; constant */
+	struct base **bases;	   /* below this one, topmost first; constant while being served */
 	size_t base_count;
 	struct identity_key covered; /* what the mount covers; constant */
 	uint64_t max;		     /* bytes of pages; 0: no limit; constant */

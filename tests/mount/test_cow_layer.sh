@@ -242,6 +242,24 @@ PY
 	stop_mount
 done
 
+mount_layer idle=300ms:unmap
+check 'idle=: the windows of a page file go as well, and come again' py <<'PY'
+fd = os.open(MNT + "/mixed", os.O_RDWR | os.O_CREAT)
+for page in range(0, 64, 2):
+    os.pwrite(fd, b"%08d" % page, page * PAGE)
+def is_mapped():
+    return os.environ["WORK"] + "/layer/pages/" in read_file("/proc/%s/maps" % os.environ["DAEMON"]).decode()
+def read_through_windows():
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    data = os.pread(fd, 64 * PAGE, 0)
+    equal([data[page * PAGE:page * PAGE + 8] for page in (0, 1, 62)], [b"00000000", bytes(8), b"00000062"])
+    return is_mapped()
+for _ in range(2):
+    wait_until(20, read_through_windows)
+    wait_until(20, lambda: not is_mapped())
+PY
+stop_mount
+
 # What the layer says it has, against what its files have, each by its record.
 totals_are_right() {
 	local sum

@@ -35,6 +35,8 @@ struct turning {
 
 static void turning_end(struct fs *fs, struct turning *turning)
 {
+	/* They may be the last references. */
+	LAYER_SERVE_SCOPE(fs);
 	for (size_t i = 0; i < turning->count; i++) {
 		inode_unref(fs, turning->inodes[i]);
 		free(turning->lowers[i]);

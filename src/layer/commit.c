@@ -109,7 +109,7 @@ static int write_nodes(struct commit *commit, bool directories)
 	return result;
 }
 
-static int sync_backing(struct commit *commit)
+int commit_sync(struct commit *commit)
 {
 	/* What is in memory only would not be the worse for a power cut. */
 	if (commit->fs->layer->kept && syncfs(commit->fs->layer->writable) < 0)
@@ -138,13 +138,13 @@ static int run(struct commit *commit, char *const *paths, size_t count)
 	if (result == 0)
 		result = commit_place(commit);
 	if (result == 0)
-		result = sync_backing(commit);
+		result = commit_sync(commit);
 	if (result == 0)
 		result = commit_stage_end(commit);
 	if (result == 0)
 		result = write_nodes(commit, true);
 	if (result == 0)
-		result = sync_backing(commit);
+		result = commit_sync(commit);
 	if (result == 0) {
 		layer_stop_begin(fs);
 		result = commit_settle(commit);

@@ -101,6 +101,9 @@ int commit_fill(struct commit *commit, struct inode *inode, const char *name);
  */
 int commit_write(struct commit *commit, const struct subject *subject, uint64_t *ret_version);
 
+/** commit_sync() - of a kept layer: what was written to BACKING is on the disk. Return: 0 or -errno, said. */
+int commit_sync(struct commit *commit);
+
 /** commit_settle() - take what is in BACKING now out of the layer. Return: 0 or -errno. */
 int commit_settle(struct commit *commit);
 

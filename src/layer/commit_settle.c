@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The end of a commit: what BACKING has now, the layer has no more. Nobody is served meanwhile. */
+/*
+ * The end of a commit: what BACKING has now, the layer has no more. Nobody is served meanwhile. First all that may fail
+ * for want of room in BACKING, then the records, and what is in memory with each of them.
+ */
 #include <errno.h>
 #include <string.h>
 
@@ -88,16 +91,46 @@ static bool is_needed(struct layer_db *db, uint64_t id)
 	       (db_entry_next(db, id, "", &below) == 0 && below.parent == id);
 }
 
-/* What was changed since it was written is written again, now that nobody changes it. */
-static int write_again(struct commit *commit, struct subject *subject, struct commit_node *done)
+/* May the layer let go of it? */
+static bool is_settled(const struct subject *subject)
 {
-	struct node *node = layer_peek(subject->inode);
-	int result;
+	/* Only a path led to it, and it does not any more: so it stays as it is. */
+	if (subject->inode == NULL || !subject->has_origin)
+		return false;
+	/* Removed meanwhile and still open: whoever has it goes on with it. */
+	return !(subject->own & OWN_ATTRIBUTES) || subject->stx.stx_nlink > 0;
+}
 
-	if (subject->own == 0 || atomic_load(&node->version) == done->version)
-		return 0;
-	result = commit_write(commit, subject, &done->version);
-	return result < 0 ? result : layer_save(commit->fs, subject->inode, node);
+static bool is_written(const struct subject *subject, const struct commit_node *done)
+{
+	return subject->own == 0 || atomic_load(&layer_peek(subject->inode)->version) == done->version;
+}
+
+/* What was changed since it was written is written again, now that nobody changes it. */
+static int write_again(struct commit *commit, size_t index, bool *ret_written)
+{
+	CLEANUP(subject_close) struct subject subject = {0};
+	struct commit_node *done = &commit->done[index];
+	int result = subject_open(commit->fs, commit->nodes.list[index], &subject);
+
+	if (result < 0 || !is_settled(&subject) || is_written(&subject, done))
+		return result == -ENOENT ? 0 : result;
+	*ret_written = true;
+	result = commit_write(commit, &subject, &done->version);
+	if (result == 0)
+		return layer_save(commit->fs, subject.inode, layer_peek(subject.inode));
+	return result == -ESTALE ? 0 : result;
+}
+
+/* An fsync may have promised it: so it is on the disk before the layer has it no more. */
+static int write_changed(struct commit *commit)
+{
+	bool written = false;
+	int result = 0;
+
+	for (size_t i = 0; i < commit->nodes.count && result == 0; i++)
+		result = write_again(commit, i, &written);
+	return result == 0 && written ? commit_sync(commit) : result;
 }
 
 /* A record that has to stay for the names in it: what changes from here on does so after this state of BACKING's. */
@@ -196,15 +229,8 @@ static int settle_node(struct commit *commit, size_t index, struct ids *gone)
 	struct node *node;
 	int result = subject_open(fs, id, &subject);
 
-	/* Only a path led to it, and it does not any more: so it stays as it is. */
-	if (result < 0 || subject.inode == NULL || !subject.has_origin)
+	if (result < 0 || !is_settled(&subject) || !is_written(&subject, &commit->done[index]))
 		return result == -ENOENT ? 0 : result;
-	/* Removed meanwhile and still open: whoever has it goes on with it. */
-	if ((subject.own & OWN_ATTRIBUTES) && subject.stx.stx_nlink == 0)
-		return 0;
-	result = write_again(commit, &subject, &commit->done[index]);
-	if (result < 0)
-		return result == -ESTALE ? 0 : result;
 	forget_inode(&commit->forgetting, subject.inode);
 	commit->objects += subject.own != 0;
 	node = layer_peek(subject.inode);
@@ -231,7 +257,9 @@ int commit_settle(struct commit *commit)
 	int result;
 
 	LOCK_SCOPE(&fs->layer->lock);
-	result = db_begin(fs->layer->db);
+	result = write_changed(commit);
+	if (result == 0)
+		result = db_begin(fs->layer->db);
 	if (result < 0)
 		return result;
 	result = settle_names(commit);

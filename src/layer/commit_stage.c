@@ -191,9 +191,12 @@ static int make_node(struct commit *commit, uint64_t id, struct ids *made)
 	/* When the record stands for it, the bases have nothing of it any more. */
 	if (result == 0 && S_ISREG(subject.type) && subject.inode != NULL)
 		result = commit_fill(commit, subject.inode, name);
-	if (result < 0)
+	if (result < 0) {
+		CLEANUP(free_pointer) char *path = subject_path(commit->fs, id);
+
 		return commit_fail(commit, result, "cannot make what becomes '%s' in BACKING: %s",
-				   subject_path(commit->fs, id), strerror(-result));
+				   path == NULL ? "?" : path, strerror(-result));
+	}
 	result = MIN(ids_add(made, id), 0);
 	return result < 0 ? result : MIN(ids_add(&commit->staged, id), 0);
 }

@@ -157,19 +157,22 @@ static int put(struct access *access, const char *data, size_t size, uint64_t of
 	return result;
 }
 
-/* How much of [offset, offset + size) the layer has room for; pages that it takes are counted in. */
-static size_t reserve(struct access *access, uint64_t offset, size_t size)
+/* Counts in the pages that a write takes. @size becomes as much of it as the layer has room for, 0 on failure. */
+static int reserve(struct access *access, uint64_t offset, size_t *size)
 {
-	uint64_t first = offset / LAYER_PAGE, end = (offset + size + LAYER_PAGE - 1) / LAYER_PAGE, page;
+	uint64_t first = offset / LAYER_PAGE, end = (offset + *size + LAYER_PAGE - 1) / LAYER_PAGE, page;
 	struct pages *pages = &access->node->pages;
+	uint64_t missing = pages_missing(pages, first, end);
+	int result = missing == 0 ? 0 : pages_reserve(pages, first, end);
 
-	if (layer_charge(access->fs, pages_missing(pages, first, end)) == 0)
-		return size;
-	for (page = first; page < end; page++) {
+	if (result == 0 && layer_charge(access->fs, missing) == 0)
+		return 0;
+	for (page = first; page < end && result == 0; page++) {
 		if (layer_charge(access->fs, pages_missing(pages, page, page + 1)) < 0)
 			break;
 	}
-	return page * LAYER_PAGE <= offset ? 0 : (size_t)MIN(page * LAYER_PAGE - offset, size);
+	*size = page * LAYER_PAGE <= offset ? 0 : (size_t)MIN(page * LAYER_PAGE - offset, *size);
+	return result < 0 ? result : *size == 0 ? -ENOSPC : 0;
 }
 
 void access_unreserve(struct access *access, uint64_t offset, size_t size)
@@ -220,8 +223,9 @@ ssize_t content_write(struct fs *fs, struct inode *inode, struct node *node, con
 	else
 		size = (size_t)MIN(size, LAYER_FILE_MAX - at);
 	if (result == 0 && size > 0) {
-		size = reserve(&access, at, size);
-		result = size == 0 ? -ENOSPC : access_pages(&access);
+		result = reserve(&access, at, &size);
+		if (result == 0)
+			result = access_pages(&access);
 		if (result == 0)
 			result = put(&access, data, size, at);
 		if (result < 0 && size > 0)
@@ -257,9 +261,11 @@ static int resize_locked(struct access *access, uint64_t size)
 	struct node *node = access->node;
 	uint64_t went;
 	bool shrinks;
-	int result = 0;
+	int result;
 
-	if (size < node->stx.stx_size)
+	/* Of what goes only the first pages need any. */
+	result = pages_reserve(&node->pages, size / LAYER_PAGE, size / LAYER_PAGE + 1);
+	if (result == 0 && size < node->stx.stx_size)
 		result = clear_rest(access, size);
 	if (result < 0)
 		return result;

@@ -117,8 +117,14 @@ int db_settle(struct layer_db *db);
 /** db_has_changes() - was anything changed since the last db_commit()? */
 bool db_has_changes(const struct layer_db *db);
 
-/** db_is_lost() - has a failure undone changes that were made? Then what memory knows is not what is recorded. */
+/**
+ * db_is_lost() - has a failure undone changes that were made? Then what memory knows is not what is recorded, and
+ * nothing is ever committed to the file again.
+ */
 bool db_is_lost(const struct layer_db *db);
+
+/** db_give_up() - likewise, for a failure that somebody else has seen; changes are still made, until it is closed */
+void db_give_up(struct layer_db *db);
 
 /** db_fact_get() - a fact about the whole layer: malloc'ed. Return: its length, -ENODATA, or as above. */
 ssize_t db_fact_get(struct layer_db *db, const char *name, void **ret_value);

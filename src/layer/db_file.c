@@ -249,6 +249,22 @@ static int prepare_statements(struct layer_db *db)
 	return result;
 }
 
+/* SQLite ends a transaction by itself where it cannot go on with it: what follows would be half of what was changed. */
+static void note_rollback(void *context)
+{
+	struct layer_db *db = context;
+
+	db->lost = true;
+}
+
+/* Other than 0 undoes the transaction. */
+static int refuse_lost(void *context)
+{
+	const struct layer_db *db = context;
+
+	return db->lost;
+}
+
 int db_open(const char *path, struct layer_db **ret_db)
 {
 	struct layer_db *db = calloc(1, sizeof(*db));
@@ -264,6 +280,10 @@ int db_open(const char *path, struct layer_db **ret_db)
 	db->in_file = path != NULL;
 	if (result == 0 && db->in_file)
 		result = db_run(db->statements[TRANSACTION_BEGIN]);
+	if (result == 0 && db->in_file) {
+		sqlite3_rollback_hook(db->sqlite, note_rollback, db);
+		sqlite3_commit_hook(db->sqlite, refuse_lost, db);
+	}
 	if (result < 0) {
 		db_close(db);
 		return result;
@@ -303,7 +323,7 @@ int db_open_shared(const char *path, struct layer_db **ret_db)
 	return 0;
 }
 
-/* SQLite ends a transaction by itself where it cannot go on with it. */
+/* Without a transaction every statement would be one. */
 static void note_lost(struct layer_db *db)
 {
 	if (db->in_file && sqlite3_get_autocommit(db->sqlite))
@@ -313,6 +333,11 @@ static void note_lost(struct layer_db *db)
 bool db_is_lost(const struct layer_db *db)
 {
 	return db->lost;
+}
+
+void db_give_up(struct layer_db *db)
+{
+	db->lost = true;
 }
 
 int db_settle(struct layer_db *db)
@@ -338,9 +363,9 @@ int db_commit(struct layer_db *db, bool *ret_changed)
 {
 	int result;
 
-	*ret_changed = db_has_changes(db);
+	*ret_changed = !db->lost && db_has_changes(db);
 	if (!*ret_changed)
-		return 0;
+		return db->lost ? -EIO : 0;
 	result = db_run(db->statements[TRANSACTION_COMMIT]);
 	if (result < 0) {
 		note_lost(db);
@@ -358,8 +383,11 @@ void db_close(struct layer_db *db)
 		return;
 	for (int i = 0; i < STATEMENTS; i++)
 		sqlite3_finalize(db->statements[i]);
-	if (db->in_file)
+	if (db->in_file && !db->lost)
 		execute(db, "COMMIT; PRAGMA wal_checkpoint(TRUNCATE)");
+	/* Whoever opens it next takes of the log what is whole. */
+	else if (db->in_file)
+		sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_close(db->sqlite);
 	free(db);
 }

@@ -6,8 +6,9 @@
  * back before the next.
  *
  * Failure modes: the disk is full or fails while the database commits. Its changes stay to be committed later,
- * and the caller hears of it; unless SQLite had to give the transaction up. Then the layer is as of its last
- * commit on the disk, and nothing is committed any more, as it would be half of what was promised.
+ * and the caller hears of it; unless SQLite had to give the transaction up, or the log cannot be synced: what would
+ * be committed after that could not be read behind a part that is missing. Then the layer is as of its last commit on
+ * the disk, and nothing is committed any more, as it would be half of what was promised.
  */
 #include "layer/keep.h"
 
@@ -160,17 +161,30 @@ int keep_backing(const char *path, char **ret_backing, char **ret_error)
 	return result;
 }
 
+static void free_removals(struct layer *layer, struct layer_removal *removals, bool remove)
+{
+	for (struct layer_removal *next; removals != NULL; removals = next) {
+		next = removals->next;
+		if (remove)
+			store_remove(&layer->store, removals->id);
+		free(removals);
+	}
+}
+
 void keep_closing(struct fs *fs)
 {
 	struct layer *layer = fs->layer;
 
-	if (!layer->opened || atomic_load(&layer->failed))
-		return;
-	/* That it is closed as it should be changes nothing that others could see. */
-	layer->counting = layer->counting && db_has_changes(layer->db);
-	put_clean_locked(layer, true);
-	if (keep_commit(fs) < 0)
-		log_error("close layer '%s': the last commit failed", fs->options.layer);
+	if (layer->opened && !atomic_load(&layer->failed)) {
+		/* That it is closed as it should be changes nothing that others could see. */
+		layer->counting = layer->counting && db_has_changes(layer->db);
+		put_clean_locked(layer, true);
+		if (keep_commit(fs) < 0)
+			log_error("close layer '%s': the last commit failed", fs->options.layer);
+	}
+	/* Strays for the next who opens it. */
+	free_removals(layer, layer->removals, false);
+	layer->removals = NULL;
 }
 
 bool keep_has_room(const struct fs *fs, uint64_t bytes)
@@ -225,35 +239,46 @@ bool keep_is_going_locked(const struct layer *layer, uint64_t id)
 	return removal != NULL;
 }
 
-static void free_removals(struct layer *layer, struct layer_removal *removals, bool remove)
+/* Still to be removed, with the next. */
+static void put_removals_back(struct layer *layer, struct layer_removal *removals)
 {
+	LOCK_SCOPE(&layer->lock);
 	for (struct layer_removal *next; removals != NULL; removals = next) {
 		next = removals->next;
-		if (remove)
-			store_remove(&layer->store, removals->id);
-		free(removals);
+		removals->next = layer->removals;
+		layer->removals = removals;
 	}
 }
 
-static int sync_log(const struct layer *layer)
-{
-	CLEANUP(close_fd) int fd = openat(layer->home.directory, HOME_DATABASE_LOG, O_RDONLY | O_CLOEXEC);
-
-	/* There is none after all of it went into the database, which was synced then. */
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
-	return fdatasync(fd) < 0 ? -errno : 0;
-}
-
 /* What was committed when nothing more can be. */
-static int give_up(struct fs *fs)
+static int give_up(struct fs *fs, const char *why)
 {
 	if (!atomic_exchange(&fs->layer->failed, true))
-		log_error("layer '%s': the database failed; what was changed since its last commit is lost "
-			  "when "
-			  "this mount ends",
-			  fs->options.layer);
+		log_error("layer '%s': %s; changes since its last commit are lost when this mount ends",
+			  fs->options.layer, why);
 	return -EIO;
+}
+
+/* commit_lock is held. */
+static int sync_log(struct fs *fs)
+{
+	struct layer *layer = fs->layer;
+	CLEANUP(close_fd) int fd = -1;
+
+	if (!layer->unsynced)
+		return 0;
+	fd = openat(layer->home.directory, HOME_DATABASE_LOG, O_RDONLY | O_CLOEXEC);
+	/* There is none after all of it went into the database, which was synced then. */
+	if (fd < 0 && errno != ENOENT)
+		return -errno;
+	/* The kernel tells once, and has nothing to write then. */
+	if (fd >= 0 && fdatasync(fd) < 0) {
+		LOCK_SCOPE(&layer->lock);
+		db_give_up(layer->db);
+		return give_up(fs, "its log cannot be synced");
+	}
+	layer->unsynced = false;
+	return 0;
 }
 
 /* What lies over this layer must learn that it was changed. */
@@ -272,7 +297,6 @@ static int count_generation(struct layer *layer)
 int keep_settle_locked(struct fs *fs)
 {
 	struct layer *layer = fs->layer;
-	struct layer_removal *removals = layer->removals;
 	bool changed;
 	int result = atomic_load(&layer->failed) ? -EIO : count_generation(layer);
 
@@ -281,11 +305,14 @@ int keep_settle_locked(struct fs *fs)
 	if (result == 0)
 		result = db_commit(layer->db, &changed);
 	if (result == 0) {
-		layer->removals = NULL;
 		result = db_settle(layer->db);
-		free_removals(layer, removals, result == 0);
+		layer->unsynced = result < 0;
 	}
-	return db_is_lost(layer->db) ? give_up(fs) : result;
+	if (result == 0) {
+		free_removals(layer, layer->removals, true);
+		layer->removals = NULL;
+	}
+	return db_is_lost(layer->db) ? give_up(fs, "the database failed") : result;
 }
 
 void keep_unsettle_locked(struct fs *fs)
@@ -312,21 +339,15 @@ int keep_commit(struct fs *fs)
 	if (result == 0)
 		result = db_commit(layer->db, &changed);
 	if (db_is_lost(layer->db))
-		result = give_up(fs);
-	if (result < 0) {
-		/* Still to be removed, with the next. */
-		while (removals != NULL) {
-			struct layer_removal *next = removals->next;
-
-			removals->next = layer->removals;
-			layer->removals = removals;
-			removals = next;
-		}
-	}
+		result = give_up(fs, "the database failed");
 	pthread_mutex_unlock(&layer->lock);
-	if (result == 0 && changed)
-		result = sync_log(layer);
-	free_removals(layer, removals, result == 0);
+	layer->unsynced = layer->unsynced || changed;
+	if (result == 0)
+		result = sync_log(fs);
+	if (result == 0)
+		free_removals(layer, removals, true);
+	else
+		put_removals_back(layer, removals);
 	return result;
 }
 
@@ -371,7 +392,7 @@ int keep_sync(struct fs *fs, struct inode *inode)
 		result = layer_save(fs, inode, node);
 	if (result == 0)
 		result = keep_commit(fs);
-	if (result == 0 && node != NULL && node->loose)
+	if (result == 0 && node != NULL)
 		tighten(fs, inode, node, version);
 	return result;
 }

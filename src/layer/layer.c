@@ -47,6 +47,8 @@ int layer_open(struct fs *fs, char **ret_error)
 	layer->home = HOME_NONE;
 	layer->writable = backing_open_writable(fs->options.backing);
 	layer->max = fs->options.layer_max;
+	layer->page_paging.idle = fs->policies.mount.paging.idle;
+	layer->page_paging.idle_ms = fs->policies.mount.paging.idle_ms;
 	layer->next_id = LAYER_ROOT + 1;
 	fs->layer = layer;
 	if (statx(fs->covered_fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &covered) == 0)
@@ -363,6 +365,9 @@ int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node)
 	if (result < 0)
 		return result;
 	row.id = inode == fs->root ? LAYER_ROOT : row.has_origin ? layer->next_id++ : inode->key.ino;
+	/* Discarded before, which could not be committed: its page file is still to be removed. */
+	if (!row.has_origin && keep_is_going_locked(layer, row.id))
+		return -EIO;
 	row.path = row.has_origin ? backing_path(fs, inode) : NULL;
 	sweep_make_way_locked(layer, row.id);
 	result = insert_record(fs, node, &row);
@@ -374,8 +379,15 @@ int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node)
 	node->before = row.before;
 	pthread_rwlock_unlock(&node->lock);
 	atomic_store(&node->id, row.id);
+	result = pin_name_locked(fs, inode, node);
+	if (result < 0) {
+		/* Else nobody would try again. */
+		db_node_delete(layer->db, row.id);
+		atomic_store(&node->id, 0);
+		return result;
+	}
 	atomic_fetch_add(&layer->origins, row.has_origin);
-	return pin_name_locked(fs, inode, node);
+	return 0;
 }
 
 /* An object of BACKING that only a path leads to. */

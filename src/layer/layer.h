@@ -45,6 +45,7 @@
 #include "layer/pages.h"
 #include "layer/store.h"
 #include "mapping/cache.h"
+#include "mapping/paging.h"
 
 /* The device of objects that were made on the mount, as statx(2) has it: no driver's. */
 #define LAYER_DEV_MAJOR 0xfffu
@@ -127,7 +128,8 @@ struct layer {
 	_Atomic size_t origins;	  /* nodes with a record that stand for objects of BACKING */
 	pthread_mutex_t place_lock;
 	struct store store;
-	struct base **bases; /* below this one, topmost first; constant while being served */
+	struct paging page_paging; /* of page files: the mount's idle=, and nothing else; constant */
+	struct base **bases;	   /* below this one, topmost first; constant while being served */
 	size_t base_count;
 	struct identity_key covered; /* what the mount covers; constant */
 	uint64_t max;		     /* bytes of pages; 0: no limit; constant */
@@ -147,6 +149,7 @@ struct layer {
 	pthread_mutex_t commit_lock;	/* taken before lock; held until what is committed is on the disk */
 	_Atomic bool failed;		/* the database has lost changes: nothing more is committed */
 	struct layer_removal *removals; /* protected by lock; page files that go once the record says so */
+	bool unsynced; /* protected by commit_lock; the database's log has commits that may not be on the disk */
 	bool strays; /* protected by lock; there may be page files of neither a record nor removals */
 	struct layer_sweep sweep;
 };
@@ -267,6 +270,12 @@ struct tx_node {
 	struct node *node;
 	struct statx stx;
 	uint32_t set; /* enum node_own that the change sets: OWN_ATTRIBUTES or OWN_MTIME */
+	/* As it was taken: a write, which holds no layer->lock, may take set-id bits away meanwhile. */
+	uint16_t mode;
+	/* Of tx_end(): what it has changed. */
+	bool sets_mode;
+	uint32_t own;
+	struct node_stat before;
 };
 
 struct tx {

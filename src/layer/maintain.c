@@ -169,12 +169,12 @@ int maintain_save_all(struct fs *fs)
 		size_t count = inode_ids(&fs->inodes.by_id[i], &ids);
 
 		for (size_t k = 0; k < count; k++) {
+			LAYER_SERVE_SCOPE(fs);
 			struct inode *inode = inode_hold_id(fs, ids[k]);
 			struct node *node = inode == NULL ? NULL : layer_peek(inode);
 			int saved;
 
 			if (node != NULL) {
-				LAYER_SERVE_SCOPE(fs);
 				saved = layer_save(fs, inode, node);
 				result = saved < 0 ? saved : result;
 			}

@@ -217,6 +217,7 @@ struct mapping *layer_page_windows(struct fs *fs, struct node *node)
 		free(fresh);
 		return NULL;
 	}
+	mapping_set_paging(fresh, &fs->layer->page_paging);
 	if (atomic_compare_exchange_strong(&node->windows, &windows, fresh))
 		return fresh;
 	mapping_fini(fresh);

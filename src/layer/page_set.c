@@ -10,6 +10,13 @@
 /* Pages looked at one by one before a run counts as a long one. */
 #define STEPS_MAX 256
 
+/* Pages that a container of CRoaring's stands for, its bytes at most, and those of one that is a single run. */
+#define CONTAINER_PAGES (UINT64_C(1) << 16)
+#define CONTAINER_BYTES 8192
+#define CONTAINER_RUN_BYTES 128
+/* What its list of containers has of each: a pointer, a key and a type. */
+#define CONTAINER_ENTRY_BYTES 11
+
 /* A run in a word: from the highest bit on its first page, its pages less one, and a 1. */
 #define RUN_MAX (UINT64_C(1) << 31)
 
@@ -63,6 +70,44 @@ static void expand(struct page_set *set)
 		set_bitmap(set, roaring_bitmap_create());
 }
 
+/* How many containers a range of pages lies in. */
+static uint64_t containers_of(uint64_t first, uint64_t end)
+{
+	return end > first ? (end - 1) / CONTAINER_PAGES - first / CONTAINER_PAGES + 1 : 0;
+}
+
+static uint64_t container_count(const struct page_set *set)
+{
+	struct run run;
+
+	if (page_set_is_empty(set))
+		return 0;
+	if (!is_run(set))
+		return (uint64_t)bitmap(set)->high_low_container.size;
+	run = get_run(set);
+	return containers_of(run.first, run.end);
+}
+
+size_t page_set_room(const struct page_set *set, uint64_t first, uint64_t end)
+{
+	uint64_t has = container_count(set), touched = containers_of(first, end);
+
+	/* The list grows to twice its size; a run becomes containers; the first and the last are converted, twice. */
+	return (has + touched) * 2 * CONTAINER_ENTRY_BYTES +
+	       (is_run(set) ? has + touched : touched) * CONTAINER_RUN_BYTES + 4 * CONTAINER_BYTES;
+}
+
+int page_set_reserve(size_t bytes)
+{
+	/* Not for the compiler to leave out. */
+	void *volatile block = malloc(bytes);
+
+	if (block == NULL)
+		return -ENOMEM;
+	free(block);
+	return 0;
+}
+
 void page_set_fini(struct page_set *set)
 {
 	if (!page_set_is_empty(set) && !is_run(set))
@@ -78,7 +123,10 @@ int page_set_copy(const struct page_set *set, struct page_set *ret_copy)
 		*ret_copy = *set;
 		return 0;
 	}
-	copy = roaring_bitmap_copy(bitmap(set));
+	copy = page_set_reserve(2 * roaring_bitmap_portable_size_in_bytes(bitmap(set)) +
+				container_count(set) * CONTAINER_RUN_BYTES) == 0
+		       ? roaring_bitmap_copy(bitmap(set))
+		       : NULL;
 	if (copy == NULL)
 		return -ENOMEM;
 	set_bitmap(ret_copy, copy);
@@ -204,6 +252,9 @@ int page_set_pack(struct page_set *set, void **ret_packed, size_t *ret_size)
 	*ret_size = 0;
 	if (page_set_is_empty(set))
 		return 0;
+	/* Of a run all containers are made, of others one at a time is converted. */
+	if (page_set_reserve(page_set_room(set, 0, 1)) < 0)
+		return -ENOMEM;
 	pages = is_run(set) ? bitmap_of_run(set) : bitmap(set);
 	if (pages != NULL) {
 		roaring_bitmap_run_optimize(pages);

@@ -39,6 +39,21 @@ uint64_t page_set_run(const struct page_set *set, uint64_t page, uint64_t end, b
 /** page_set_count() - how many pages of a range are in the set */
 uint64_t page_set_count(const struct page_set *set, uint64_t first, uint64_t end);
 
+/**
+ * page_set_room() - bytes that putting a range in or taking it out may need, at most
+ *
+ * The library that page sets are made of does not see that it got no memory. So whoever changes one asks
+ * page_set_reserve() first, for all sets that are to be changed together.
+ */
+size_t page_set_room(const struct page_set *set, uint64_t first, uint64_t end);
+
+/**
+ * page_set_reserve() - are so many bytes to be had? They are with what the calling thread is given next.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int page_set_reserve(size_t bytes);
+
 /** page_set_add() - put a range in; an empty range is none */
 void page_set_add(struct page_set *set, uint64_t first, uint64_t end);
 

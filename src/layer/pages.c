@@ -53,6 +53,12 @@ uint64_t pages_missing(const struct pages *pages, uint64_t first, uint64_t end)
 	return end - first - page_set_count(&pages->data, first, end);
 }
 
+int pages_reserve(const struct pages *pages, uint64_t first, uint64_t end)
+{
+	return page_set_reserve(page_set_room(&pages->data, first, end) +
+				page_set_room(&pages->zero, first, end));
+}
+
 void pages_set_data(struct pages *pages, uint64_t first, uint64_t end)
 {
 	page_set_add(&pages->data, first, end);

@@ -45,6 +45,13 @@ uint64_t pages_run(const struct pages *pages, uint64_t offset, uint64_t end, enu
 /** pages_missing() - pages of [@first, @end) that are no data: what making them so would add. In pages. */
 uint64_t pages_missing(const struct pages *pages, uint64_t first, uint64_t end);
 
+/**
+ * pages_reserve() - memory for the next change of pages in [@first, @end), to be asked for before it
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int pages_reserve(const struct pages *pages, uint64_t first, uint64_t end);
+
 /** pages_set_data() - pages [@first, @end) are data now */
 void pages_set_data(struct pages *pages, uint64_t first, uint64_t end);
 

@@ -21,7 +21,9 @@ static int zero_part(struct access *access, uint64_t offset, uint64_t end)
 	if (offset >= end ||
 	    (pages_run(&access->node->pages, offset, end, &kind) == end && kind == PAGES_ZERO))
 		return 0;
-	result = layer_charge(access->fs, pages_missing(&access->node->pages, page, page + 1));
+	result = pages_reserve(&access->node->pages, page, page + 1);
+	if (result == 0)
+		result = layer_charge(access->fs, pages_missing(&access->node->pages, page, page + 1));
 	if (result < 0)
 		return result;
 	result = access_put_part(access, zeros, (size_t)(end - offset), offset);
@@ -43,6 +45,9 @@ static int zero_range(struct access *access, uint64_t offset, uint64_t end)
 	if (result == 0)
 		result = zero_part(access, last * LAYER_PAGE, end);
 	if (result < 0 || first == last)
+		return result;
+	result = pages_reserve(&access->node->pages, first, last);
+	if (result < 0)
 		return result;
 	freed = pages_set_zero(&access->node->pages, first, last);
 	layer_discharge(access->fs->layer, freed);
@@ -104,7 +109,9 @@ static int give_pages(struct access *access, uint64_t offset, uint64_t end)
 		if (!access->fs->layer->kept && next - at > ASK_ROOM_BYTES &&
 		    next - at > layer_room(access->fs->layer))
 			return -ENOSPC;
-		result = layer_charge(access->fs, (next - at) / LAYER_PAGE);
+		result = pages_reserve(pages, at / LAYER_PAGE, next / LAYER_PAGE);
+		if (result == 0)
+			result = layer_charge(access->fs, (next - at) / LAYER_PAGE);
 		if (result < 0)
 			break;
 		result = access_pages(access);
@@ -144,6 +151,7 @@ int content_allocate(struct fs *fs, struct inode *inode, struct node *node, int 
 	CLEANUP(access_end)
 	struct access access = {fs, inode, node, FD_USE_NONE, FD_USE_NONE};
 	bool capability = false;
+	uint64_t before;
 	int result;
 
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
@@ -151,8 +159,10 @@ int content_allocate(struct fs *fs, struct inode *inode, struct node *node, int 
 	if (offset + length > LAYER_FILE_MAX)
 		return -EFBIG;
 	pthread_rwlock_wrlock(&node->lock);
+	before = pages_data(&node->pages);
 	result = allocate_locked(&access, mode, offset, offset + length);
-	if (result == 0)
+	/* A part of it may have been done. */
+	if (result == 0 || pages_data(&node->pages) != before)
 		capability = content_touch_locked(node, writer);
 	pthread_rwlock_unlock(&node->lock);
 	if (capability)

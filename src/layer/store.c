@@ -59,6 +59,8 @@ void store_open_directory(struct store *store, int fd)
 
 int store_sync_names(struct store *store)
 {
+	/* Who finds that another does it waits until it is done. */
+	LOCK_SCOPE(&store->lock);
 	if (store->directory < 0 || !atomic_exchange(&store->made, false) || fsync(store->directory) == 0)
 		return 0;
 	atomic_store(&store->made, true);

@@ -50,49 +50,64 @@ int tx_node(struct tx *tx, struct inode *inode, struct tx_node **ret_node)
 		result = layer_statx(tx->fs, inode, &taken->stx);
 	if (result < 0)
 		return result;
+	taken->mode = taken->stx.stx_mode;
 	tx->count++;
 	*ret_node = taken;
 	return 0;
 }
 
-/* What else of a node is written at the same time stays as it is. */
+/* What a change sets of a node's attributes, and no more: what writing sets it sets at the same time. */
+static void put_attributes(struct node_stat *to, const struct node_stat *from, uint32_t set, bool mode)
+{
+	if (mode)
+		to->stx_mode = from->stx_mode;
+	if (set & OWN_ATTRIBUTES) {
+		to->stx_uid = from->stx_uid;
+		to->stx_gid = from->stx_gid;
+		to->stx_nlink = from->stx_nlink;
+		to->stx_atime = from->stx_atime;
+		to->stx_ctime = from->stx_ctime;
+	}
+	if (set & OWN_MTIME)
+		to->stx_mtime = from->stx_mtime;
+}
+
 static void apply(struct tx_node *taken)
 {
-	struct node_stat *stx = &taken->node->stx;
+	struct node_stat stx = node_stat_of(&taken->stx);
+	struct node *node = taken->node;
 
-	if (taken->set & OWN_ATTRIBUTES) {
-		stx->stx_mode = taken->stx.stx_mode;
-		stx->stx_uid = taken->stx.stx_uid;
-		stx->stx_gid = taken->stx.stx_gid;
-		stx->stx_nlink = taken->stx.stx_nlink;
-		stx->stx_atime = packed_time(taken->stx.stx_atime);
-		stx->stx_ctime = packed_time(taken->stx.stx_ctime);
-	}
-	if (taken->set & OWN_MTIME)
-		stx->stx_mtime = packed_time(taken->stx.stx_mtime);
-	atomic_fetch_or(&taken->node->own, taken->set);
-	atomic_fetch_add(&taken->node->version, 1);
+	taken->before = node->stx;
+	taken->own = atomic_load(&node->own);
+	/* Nobody writes a file whose attributes are not the layer's yet. */
+	taken->sets_mode = stx.stx_mode != taken->mode || !(taken->own & OWN_ATTRIBUTES);
+	put_attributes(&node->stx, &stx, taken->set, taken->sets_mode);
+	atomic_fetch_or(&node->own, taken->set);
+	atomic_fetch_add(&node->version, 1);
+}
+
+static void undo(struct tx_node *taken)
+{
+	struct node *node = taken->node;
+
+	pthread_rwlock_wrlock(&node->lock);
+	put_attributes(&node->stx, &taken->before, taken->set, taken->sets_mode);
+	atomic_store(&node->own, taken->own);
+	pthread_rwlock_unlock(&node->lock);
 }
 
 static int write_node(struct tx *tx, struct tx_node *taken)
 {
 	struct node *node = taken->node;
 	struct node_row row = {.id = atomic_load(&node->id)};
-	struct node_stat before;
-	uint32_t own;
 
 	if (taken->set == 0)
 		return 0;
 	pthread_rwlock_wrlock(&node->lock);
-	before = node->stx;
-	own = atomic_load(&node->own);
 	apply(taken);
 	row.own = atomic_load(&node->own);
 	row.stx = node_stat_statx(&node->stx);
 	row.clean = node->pages.clean;
-	/* Kept for undoing. */
-	taken->stx = node_stat_statx(&before);
-	taken->set = own;
 	pthread_rwlock_unlock(&node->lock);
 	return db_node_update(tx->fs->layer->db, &row, DB_ATTRIBUTES);
 }
@@ -107,12 +122,8 @@ int tx_end(struct tx *tx, int result)
 		result = db_end(tx->fs->layer->db, result);
 	/* Only a database without memory or disk gets here after something was written. */
 	for (size_t i = 0; i < written && result < 0; i++) {
-		struct tx_node *taken = &tx->nodes[i];
-
-		pthread_rwlock_wrlock(&taken->node->lock);
-		taken->node->stx = node_stat_of(&taken->stx);
-		atomic_store(&taken->node->own, taken->set);
-		pthread_rwlock_unlock(&taken->node->lock);
+		if (tx->nodes[i].set != 0)
+			undo(&tx->nodes[i]);
 	}
 	pthread_mutex_unlock(&tx->fs->layer->lock);
 	return result;

@@ -121,29 +121,48 @@ if os.path.exists(MNT + "/unsynced"):
 PY
 stop_mount
 
+# As /proc/PID/syscall has it
+case $(uname -m) in
+x86_64) export FDATASYNC=75 ;;
+*) export FDATASYNC=83 ;;
+esac
 if command -v strace >/dev/null && ! sanitized; then
 	mkdir "$NATIVE/committed"
+	echo leased >"$NATIVE/committed/leased"
 	backing=$BACKING
 	start_mount_at "$NATIVE/committed" "$mnt" "mode=cow,layer=$WORK/committed,sync=never"
 	check 'an fsync while a commit saves the same file returns when the record is there, and not before' py <<'PY'
-import shutil
-WORK = os.environ["WORK"]
+import shutil, threading
+WORK, DAEMON = os.environ["WORK"], os.environ["DAEMON"]
+tasks = "/proc/%s/task" % DAEMON
 fd = os.open(MNT + "/twice", os.O_RDWR | os.O_CREAT)
 os.pwrite(fd, b"1" * 5000, 0)
 os.fsync(fd)
 name, = os.listdir(WORK + "/committed/pages")
 tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", WORK + "/trace", "-P", WORK + "/committed/pages/" + name,
-                           "-e", "inject=fdatasync:delay_enter=2500ms", "-p", os.environ["DAEMON"]])
-def is_traced():
-    tasks = "/proc/%s/task" % os.environ["DAEMON"]
-    return not any("TracerPid:\t0\n" in open("%s/%s/status" % (tasks, task)).read() for task in os.listdir(tasks))
-wait_until(20, is_traced)
+                           "-e", "inject=fdatasync:delay_enter=2500ms", "-p", DAEMON])
+def of_tasks(file):
+    return [read_file("%s/%s/%s" % (tasks, task, file)).decode() for task in os.listdir(tasks)]
+wait_until(20, lambda: not any("TracerPid:\t0\n" in status for status in of_tasks("status")))
+
+# The commit may not stop the mount, and so not go on to change the record, while somebody is served: that is who
+# opens a file of BACKING that is leased to us.
+asked = []
+signal.signal(signal.SIGIO, lambda *_: asked.append(True))
+lease = os.open(BACKING + "/leased", os.O_RDWR)
+fcntl.fcntl(lease, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+reader = threading.Thread(target=read_file, args=(MNT + "/leased",))
+reader.start()
+wait_until(20, lambda: asked)
+
 os.pwrite(fd, b"2" * 9000, 0)
 commit = subprocess.Popen([os.path.dirname(os.environ["MEMMAPFS_BIN"]) + "/memmapfsctl", "layer", "commit", MNT])
-time.sleep(0.7)
+wait_until(20, lambda: any(call.split()[0] == os.environ["FDATASYNC"] for call in of_tasks("syscall")))
 os.fsync(fd)
 # As a crash at this moment leaves it
 shutil.copytree(WORK + "/committed", WORK + "/moment")
+os.close(lease)
+reader.join()
 equal(commit.wait(), 0)
 tracer.terminate()
 tracer.wait()
@@ -222,6 +241,24 @@ equal(read_file(MNT + "/torn-" + os.environ["mode"]), b"o" * 50000 + b"p" * 5000
 PY
 	stop_mount
 done
+
+mount_layer idle=300ms:unmap
+check 'idle=: the windows of a page file go as well, and come again' py <<'PY'
+fd = os.open(MNT + "/mixed", os.O_RDWR | os.O_CREAT)
+for page in range(0, 64, 2):
+    os.pwrite(fd, b"%08d" % page, page * PAGE)
+def is_mapped():
+    return os.environ["WORK"] + "/layer/pages/" in read_file("/proc/%s/maps" % os.environ["DAEMON"]).decode()
+def read_through_windows():
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    data = os.pread(fd, 64 * PAGE, 0)
+    equal([data[page * PAGE:page * PAGE + 8] for page in (0, 1, 62)], [b"00000000", bytes(8), b"00000062"])
+    return is_mapped()
+for _ in range(2):
+    wait_until(20, read_through_windows)
+    wait_until(20, lambda: not is_mapped())
+PY
+stop_mount
 
 # What the layer says it has, against what its files have, each by its record.
 totals_are_right() {

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "layer/db.h"
+#include "layer/db_private.h"
 #include "unit.h"
 #include "util.h"
 
@@ -283,6 +283,51 @@ START_TEST(a_deleted_node_leaves_nothing)
 }
 END_TEST
 
+/* As SQLite does where it can neither go on with a transaction nor end it. */
+static void undo_transaction(struct layer_db *of)
+{
+	ck_assert_int_eq(sqlite3_exec(of->sqlite, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+}
+
+static void give_up(struct layer_db *of)
+{
+	db_give_up(of);
+}
+
+/* What was committed before is there, and nothing that came after it: neither at once nor when the file is closed. */
+START_TEST(a_file_that_has_lost_changes_takes_no_others)
+{
+	static void (*const ways[])(struct layer_db *) = {undo_transaction, give_up};
+	char directory[] = "/tmp/test_layer_db.XXXXXX", path[64];
+	struct node_row kept = row_of(2), lost = row_of(3), later = row_of(4);
+	struct layer_db *file;
+	bool changed;
+
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/db", directory);
+	ck_assert_int_eq(db_open(path, &file), 0);
+	ck_assert_int_eq(db_node_insert(file, &kept), 0);
+	ck_assert_int_eq(db_commit(file, &changed), 0);
+	ck_assert_int_eq(db_node_insert(file, &lost), 0);
+	ck_assert(!db_is_lost(file));
+	ways[_i](file);
+	ck_assert(db_is_lost(file));
+	db_node_insert(file, &later);
+	if (db_begin(file) == 0)
+		db_end(file, db_entry_put(file, 1, "later", 4));
+	ck_assert_int_lt(db_commit(file, &changed), 0);
+	db_close(file);
+
+	ck_assert_int_eq(db_open(path, &file), 0);
+	ck_assert_int_eq(db_node_exists(file, 2), 0);
+	ck_assert_int_eq(db_node_exists(file, 3), -ENOENT);
+	ck_assert_int_eq(db_node_exists(file, 4), -ENOENT);
+	db_close(file);
+	unlink(path);
+	ck_assert_int_eq(rmdir(directory), 0);
+}
+END_TEST
+
 static void expect_totals(struct layer_db *of, uint64_t origins, uint64_t pages)
 {
 	struct db_totals got;
@@ -370,5 +415,6 @@ void add_tests(TCase *tests)
 	tcase_add_test(tests, extended_attributes_come_and_go);
 	tcase_add_test(tests, a_failed_change_is_undone);
 	tcase_add_test(tests, a_deleted_node_leaves_nothing);
+	tcase_add_loop_test(tests, a_file_that_has_lost_changes_takes_no_others, 0, 2);
 	tcase_add_test(tests, a_file_counts_its_origins_and_pages_along);
 }

@@ -4,9 +4,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "layer/pages.h"
 #include "unit.h"
+#include "util.h"
 
 #define PAGE LAYER_PAGE
 
@@ -189,6 +191,72 @@ START_TEST(runs_and_bitmaps_are_the_same_sets)
 }
 END_TEST
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
+
+/* All memory that the process may have, in pieces, the large ones first. */
+static size_t take_all(void **blocks, size_t count)
+{
+	struct rlimit limit = {256 << 20, 256 << 20};
+	size_t taken = 0;
+
+	ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+	for (size_t size = 32 << 10; size >= 16; size /= 2) {
+		while (taken < count && (blocks[taken] = malloc(size)) != NULL)
+			taken++;
+	}
+	return taken;
+}
+
+/* Memory comes back piece by piece: each change is either refused before it begins, or made. */
+START_TEST(without_memory_a_change_is_refused_and_nothing_breaks)
+{
+	static void *blocks[1 << 20];
+	static struct pages sets[64];
+	unsigned made = 0, refused = 0, wrong = 0;
+	size_t taken;
+	bool zero;
+
+	/* A sanitizer has memory of its own. */
+	if (SANITIZED)
+		return;
+	/* Nothing is asserted before memory is back: that needs some. */
+	taken = take_all(blocks, ARRAY_LENGTH(blocks));
+	srandom(11);
+	for (int change = 0; change < 40000; change++) {
+		struct pages *one = &sets[random() % (long)ARRAY_LENGTH(sets)];
+		uint64_t first = (uint64_t)random() % (20 << 16), end = first + 1;
+
+		if (random() % 8 == 0)
+			end += (uint64_t)random() % (1 << 17);
+		one->clean = PAGE << 21;
+		if (pages_reserve(one, first, end) < 0) {
+			refused++;
+			for (int i = 0; i < 3 && taken > 0; i++)
+				free(blocks[--taken]);
+			continue;
+		}
+		made++;
+		zero = random() % 3 == 0;
+		if (zero)
+			pages_set_zero(one, first, end);
+		else
+			pages_set_data(one, first, end);
+		wrong += pages_missing(one, first, end) != (zero ? end - first : 0);
+	}
+	for (size_t i = 0; i < ARRAY_LENGTH(sets); i++)
+		pages_fini(&sets[i]);
+	while (taken > 0)
+		free(blocks[--taken]);
+	ck_assert_uint_eq(wrong, 0);
+	ck_assert_uint_gt(refused, 100);
+	ck_assert_uint_gt(made, 10000);
+}
+END_TEST
+
 /* Against a model of one letter a byte: no byte changes hands but by what was asked. */
 START_TEST(random_changes_agree_with_a_model)
 {
@@ -251,5 +319,6 @@ void add_tests(TCase *tests)
 	tcase_add_test(tests, a_long_run_is_found_at_once);
 	tcase_add_test(tests, sets_survive_packing);
 	tcase_add_test(tests, runs_and_bitmaps_are_the_same_sets);
+	tcase_add_test(tests, without_memory_a_change_is_refused_and_nothing_breaks);
 	tcase_add_test(tests, random_changes_agree_with_a_model);
 }

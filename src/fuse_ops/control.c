@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "fuse_ops/ops.h"
+#include "session.h"
 
 #define PREFIX "user.memmapfs."
 #define COMMANDS_MAX 4096 /* with the waits for locks, which are counted together */
@@ -86,6 +87,8 @@ static int command_start(struct command *command)
 	pthread_t thread;
 	int result;
 
+	if (!session_leave(fs->session, atomic_load(&command->inode->nodeid)))
+		return -EAGAIN;
 	pthread_mutex_lock(&fs->wait_lock);
 	result = fs->waits_cancelled ? -EINTR : fs->wait_count >= COMMANDS_MAX ? -EAGAIN : 0;
 	fs->wait_count += result == 0;

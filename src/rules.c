@@ -121,7 +121,7 @@ static int read_option(struct parse *parse, const char *at, const char *end, str
 {
 	CLEANUP(free_pointer) char *word = copy_text(at, (size_t)(end - at));
 	CLEANUP(free_pointer) char *why = NULL;
-	enum path_option option;
+	enum path_option option = 0;
 	int result;
 
 	if (word == NULL)

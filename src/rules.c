@@ -121,7 +121,7 @@ static int read_option(struct parse *parse, const char *at, const char *end, str
 {
 	CLEANUP(free_pointer) char *word = copy_text(at, (size_t)(end - at));
 	CLEANUP(free_pointer) char *why = NULL;
-	enum path_option option = 0;
+	enum path_option option;
 	int result;
 
 	if (word == NULL)
@@ -152,9 +152,10 @@ static int read_line(struct parse *parse, const char *end)
 		return refuse_at(parse, memchr(parse->start, '\0', (size_t)(end - parse->start)),
 				 "a zero byte: this is no text");
 	result = add_rule(parse, &rule);
+	if (result < 0)
+		return result;
 	next = word_end(at, end, true);
-	if (result == 0)
-		result = read_pattern(parse, at, next, rule);
+	result = read_pattern(parse, at, next, rule);
 	first = at = skip_blanks(next, end);
 	if (result == 0 && (at == end || *at == '#'))
 		return refuse_at(parse, at, "the rule has no options");

@@ -386,12 +386,12 @@ int session_start(struct session *session)
 
 bool session_leave(struct session *session, uint64_t nodeid)
 {
-	return ring_leave(atomic_load(&session->ring), nodeid);
+	return session == NULL || ring_leave(atomic_load(&session->ring), nodeid);
 }
 
 unsigned session_rings(const struct session *session)
 {
-	return ring_queues(atomic_load(&session->ring));
+	return session == NULL ? 0 : ring_queues(atomic_load(&session->ring));
 }
 
 int session_probe(struct session *session)

@@ -43,11 +43,12 @@ int session_start(struct session *session);
  */
 int session_probe(struct session *session);
 
-/** session_rings() - the queues of io_uring that requests come by; 0: they come by the device */
+/** session_rings() - the queues of io_uring that requests come by; 0: they come by the device. NULL is accepted. */
 unsigned session_rings(const struct session *session);
 
 /**
  * session_leave() - before the handler of a request leaves its answer to another thread, which may take long
+ * @session: NULL is accepted: nobody else is kept waiting
  * @nodeid: the file that is waited for
  *
  * Return: may it? Not where no thread can be had that serves in place of this one: answer now.

@@ -14,14 +14,6 @@
 #include "mapping/paging.h"
 #include "unit.h"
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 #define THREADS 4
 #define WHOLE UINT64_MAX
 #define MEBIBYTE (UINT64_C(1) << 20)

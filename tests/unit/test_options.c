@@ -1004,7 +1004,7 @@ START_TEST(describing_ends_with_null_and_leaves_ret_value_untouched)
 	for (; options_describe(&options, count, &value) != NULL; count++)
 		free(value);
 	value = mark;
-	ck_assert_uint_eq(count, 29);
+	ck_assert_uint_eq(count, 30);
 	ck_assert_ptr_null(options_describe(&options, count, &value));
 	ck_assert_ptr_null(options_describe(&options, 1000, &value));
 	ck_assert_ptr_eq(value, mark);

@@ -30,7 +30,7 @@ struct creds {
 int creds_drop(void);
 
 /**
- * creds_thread_init() - give the calling thread a umask of its own
+ * creds_thread_init() - give the calling thread a umask of its own, and CAP_FSETID, which its starter may have dropped
  *
  * Return: 0 or the -errno of unshare(2).
  */

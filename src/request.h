@@ -23,8 +23,7 @@ struct request {
 	bool wants_statx;     /* a GETATTR that is to be answered as STATX */
 	bool impatient;	      /* answer without an object rather than wait for a descriptor for it */
 	bool anonymous;	      /* a CREATE without a name: O_TMPFILE */
-	bool straight;	      /* READ: pages may be held and sent as the answer, see straight.h */
-	bool ring;	      /* it came through io_uring */
+	bool ring;	      /* it came through io_uring, and goes back there */
 	bool parallel;	      /* OPEN, CREATE: for the reply, several direct writes may come at once */
 	int backing; /* OPEN, CREATE: for the reply, the backing file that the kernel is to use; or 0 */
 	unsigned group_count;

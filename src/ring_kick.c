@@ -28,7 +28,10 @@
 #define TRIES 100
 #define PAUSE_NS 1000000
 
-/* Return: 0, -EINVAL where it is no regular file, -ENOENT where the kernel does not know it, another -errno */
+/*
+ * Return: 0, also where the connection has ended and nothing waits any more; -EINVAL where it is no regular file; -ENOENT
+ * where the kernel does not know it; another -errno
+ */
 static int retrieve_nothing(struct ring *ring, uint64_t nodeid)
 {
 	struct fuse_notify_retrieve_out nothing = {
@@ -42,6 +45,8 @@ static int retrieve_nothing(struct ring *ring, uint64_t nodeid)
 
 	for (int i = 0; i < TRIES && !atomic_load(&ring->session->stopping); i++) {
 		result = writev(ring->session->fd, iov, ARRAY_LENGTH(iov)) < 0 ? -errno : 0;
+		if (result == -ENOTCONN)
+			return 0;
 		if (result == 0 || result == -EINVAL || result == -ENOENT)
 			break;
 		nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);

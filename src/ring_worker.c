@@ -171,20 +171,22 @@ ssize_t ring_reply(struct ring *ring, const struct iovec *iov, int count)
 {
 	const struct fuse_out_header *header = iov[0].iov_base;
 	struct ring_worker *worker = mine;
+	size_t length;
 
 	/* A notification answers nothing. */
 	if (ring == NULL || header->unique == 0) {
 		errno = ENOENT;
 		return -1;
 	}
+	length = length_of(iov + 1, count - 1);
 	if (worker != NULL && atomic_load_explicit(&worker->unique, memory_order_relaxed) == header->unique) {
-		if (length_of(iov + 1, count - 1) > MAX_WRITE) {
+		if (length > MAX_WRITE) {
 			errno = EINVAL;
 			return -1;
 		}
 		gather(payload_of(worker), iov + 1, count - 1);
-		worker_commit(worker, header, length_of(iov + 1, count - 1));
-		return (ssize_t)length_of(iov, count);
+		worker_commit(worker, header, length);
+		return (ssize_t)(iov[0].iov_len + length);
 	}
 	worker = worker_serving(ring, header->unique);
 	if (worker == NULL) {
@@ -192,7 +194,7 @@ ssize_t ring_reply(struct ring *ring, const struct iovec *iov, int count)
 		return -1;
 	}
 	worker_reply_late(worker, iov, count);
-	return (ssize_t)length_of(iov, count);
+	return (ssize_t)(iov[0].iov_len + length);
 }
 
 static void worker_count_serving(struct ring_worker *worker, int by)
@@ -201,12 +203,35 @@ static void worker_count_serving(struct ring_worker *worker, int by)
 	worker->ring->serving[worker->queue] += (unsigned)by;
 }
 
+/* Return: is the thread on the queue's CPU now? */
+static bool worker_bind(struct ring_worker *worker)
+{
+	cpu_set_t own;
+
+	if (worker->queue >= CPU_SETSIZE)
+		return false;
+	CPU_ZERO(&own);
+	CPU_SET(worker->queue, &own);
+	worker->bound = sched_setaffinity(0, sizeof(own), &own) == 0;
+	return worker->bound;
+}
+
+static void worker_unbind(struct ring_worker *worker)
+{
+	worker->bound = false;
+	worker->small_run = 0;
+	(void)sched_setaffinity(0, sizeof(worker->ring->cpus), &worker->ring->cpus);
+}
+
 bool ring_leave(struct ring *ring, uint64_t nodeid)
 {
 	struct ring_worker *worker = mine;
 
 	if (ring == NULL || worker == NULL)
 		return true;
+	/* Who waits in its place starts where this one is, and may work for long. */
+	if (worker->bound)
+		worker_unbind(worker);
 	worker_count_serving(worker, -1);
 	worker->left = ring_fill_queue(ring, worker->queue, nodeid);
 	if (!worker->left)
@@ -258,25 +283,6 @@ static bool is_large_read(const struct protocol_ring_headers *headers, const str
 	return header->opcode == FUSE_READ && in.size >= STRAIGHT_MIN;
 }
 
-/* Return: is the thread on the queue's CPU now? */
-static bool worker_bind(struct ring_worker *worker)
-{
-	cpu_set_t own;
-
-	if (worker->queue >= CPU_SETSIZE)
-		return false;
-	CPU_ZERO(&own);
-	CPU_SET(worker->queue, &own);
-	worker->bound = sched_setaffinity(0, sizeof(own), &own) == 0;
-	return worker->bound;
-}
-
-static void worker_unbind(struct ring_worker *worker)
-{
-	worker->bound = false;
-	(void)sched_setaffinity(0, sizeof(worker->ring->cpus), &worker->ring->cpus);
-}
-
 /*
  * On the CPU of who asks a thread is woken soonest, and who asks has nothing to do meanwhile. Large reads are mostly
  * made ahead: who asks goes on, and the bytes had better be copied on another CPU.
@@ -324,7 +330,7 @@ static bool worker_serve(struct ring_worker *worker)
 	memcpy(buffer + sizeof(header), headers->argument, argument);
 	atomic_store(&worker->unique, header.unique);
 	session_serve(worker->ring->session, buffer, header.len,
-		      headers->payload_size == 0 ? payload : payload + MAX_WRITE, false);
+		      headers->payload_size == 0 ? payload : payload + MAX_WRITE, true);
 	if (atomic_load_explicit(&worker->unique, memory_order_relaxed) == 0) {
 		if (worker->left)
 			worker_count_serving(worker, 1);

@@ -126,13 +126,12 @@ static ssize_t io_read(int fd, void *buffer, size_t length, void *userdata)
 }
 
 void session_serve(struct session *session, unsigned char *buffer, size_t length, unsigned char *space,
-		   bool straight)
+		   bool ring)
 {
 	struct fuse_buf request = {.mem = buffer};
 
 	STRAIGHT_REPLIED();
-	current = (struct request){
-		.space = space, .space_size = MAX_WRITE, .straight = straight, .ring = !straight};
+	current = (struct request){.space = space, .space_size = MAX_WRITE, .ring = ring};
 	request.size = protocol_prepare(&session->protocol, buffer, length, &current);
 	layer_serve_begin(session->fs);
 	fuse_session_process_buf(session->fuse, &request);
@@ -165,7 +164,7 @@ static bool serve_one(struct session *session, unsigned char *buffer)
 		return false;
 	}
 	if ((size_t)length >= sizeof(struct protocol_header))
-		session_serve(session, buffer, (size_t)length, buffer + HEADER_SIZE, true);
+		session_serve(session, buffer, (size_t)length, buffer + HEADER_SIZE, false);
 	return true;
 }
 

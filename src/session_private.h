@@ -49,10 +49,10 @@ struct session {
  * @buffer:   the request, contiguous: header, arguments, names, data; changed in place
  * @length:   of it
  * @space:    memory for the reply, MAX_WRITE bytes
- * @straight: the reply goes to the device, and may be spliced
+ * @ring:     it came through io_uring, as the reply will go
  */
 void session_serve(struct session *session, unsigned char *buffer, size_t length, unsigned char *space,
-		   bool straight);
+		   bool ring);
 
 /** notifier_start() - start the thread that has the kernel forget. Return: 0 or -errno of pthread_create(3). */
 int notifier_start(struct session *session);

@@ -71,7 +71,7 @@ static bool open_pipe(void)
 
 bool straight_wanted(size_t length)
 {
-	return length >= STRAIGHT_MIN && request_current()->straight;
+	return length >= STRAIGHT_MIN && !request_current()->ring;
 }
 
 bool straight_hold(const void *bytes, size_t length)

@@ -26,6 +26,7 @@ import report
 import results
 from cases import CASES, FULL, QUICK, Run
 from measure import Bench, rounds
+from mounts import IO_URING_SWITCH
 from plot import svg
 
 VARIANTS = ("plain io_uring io_uring,writeback io_uring,opens=skip io_uring,io=passthrough "
@@ -44,7 +45,7 @@ def arguments():
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND",
                         help="one more, as 'NAME=COMMAND {backing} {mnt}'; where NAME has the word writeback it "
                              "is compared with those that have a write-back cache")
-    parser.add_argument("--variants", default=VARIANTS, metavar="'OPTIONS ...'",
+    parser.add_argument("--variants", default=default_variants(), metavar="'OPTIONS ...'",
                         help="memmapfs-fuse with each of these sets of options; plain is none; with io_uring the "
                              "kernel is told to offer it to that mount (%(default)s)")
     parser.add_argument("--runs", type=int, metavar="N", help="runs of each (7)")
@@ -80,6 +81,14 @@ def choose_cases(words):
         for case in chosen:
             case.pinned = True
     return chosen
+
+
+def default_variants():
+    """VARIANTS; where the kernel has no FUSE over io_uring, the same by the device."""
+    if os.access(IO_URING_SWITCH, os.W_OK):
+        return VARIANTS
+    by_device = (words.replace("io_uring,", "").replace("io_uring", "plain") for words in VARIANTS.split())
+    return " ".join(dict.fromkeys(by_device))
 
 
 def choose_peers(words, work):

@@ -114,6 +114,30 @@ for process in waiting:
     equal(process.hear(30), "done")
 PY
 
+# A thread starts on the CPUs of the one that starts it, and those that serve small requests stay on one.
+check 'a thread that waits for a lock may be on any CPU' py <<'PY'
+FCNTL = {"x86_64": b"72", "aarch64": b"25"}.get(os.uname().machine) or skip("the number of fcntl(2) here?")
+daemon, usual = int(os.environ["DAEMON"]), os.sched_getaffinity(int(os.environ["DAEMON"]))
+fd = os.open(MNT + "/file", os.O_RDWR)
+fcntl.lockf(fd, fcntl.LOCK_EX)
+
+def wait_for_lock(me):
+    os.sched_setaffinity(0, {min(usual)})
+    for n in range(100):
+        os.path.exists(MNT + "/nothing%d" % n)
+    mine = os.open(MNT + "/file", os.O_RDWR)
+    fcntl.lockf(mine, fcntl.LOCK_EX)
+
+def waiting():
+    return [int(task) for task in os.listdir("/proc/%d/task" % daemon)
+            if read_file("/proc/%d/task/%s/syscall" % (daemon, task)).split()[:1] == [FCNTL]]
+
+process = Process(wait_for_lock)
+wait_until(10, waiting)
+equal([os.sched_getaffinity(task) for task in waiting()], [usual])
+process.kill()
+PY
+
 check 'who reads while another writes sees what was written, in the end all of it' py <<'PY'
 def write_records(me):
     fd = os.open(MNT + "/records", os.O_RDWR)

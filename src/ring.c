@@ -38,19 +38,23 @@ static struct ring_worker *worker_unstarted(struct ring *ring, unsigned queue)
 /* Return: has the queue the threads it should have? */
 bool ring_fill_queue(struct ring *ring, unsigned queue, uint64_t behind)
 {
-	struct ring_worker *worker;
-	unsigned serving;
+	int result;
 
-	{
-		LOCK_SCOPE(&ring->lock);
-		serving = ring->serving[queue];
-	}
-	if (serving >= ring->wanted)
-		return true;
-	worker = worker_unstarted(ring, queue);
-	if (worker == NULL && ring_worker_new(ring, queue, &worker) < 0)
-		return false;
-	return ring_worker_start(worker, behind) == 0;
+	do {
+		struct ring_worker *worker;
+
+		{
+			LOCK_SCOPE(&ring->lock);
+			if (ring->serving[queue] >= ring->wanted)
+				return true;
+		}
+		worker = worker_unstarted(ring, queue);
+		if (worker == NULL && ring_worker_new(ring, queue, &worker) < 0)
+			return false;
+		result = ring_worker_start(worker, behind);
+		/* Where somebody else has started it, for a place of its own. */
+	} while (result == -EALREADY);
+	return result == 0;
 }
 
 /* All that have been started can register, or one has failed. Return: 0 or -EPERM */

@@ -42,6 +42,7 @@ RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_COLLAPSE = 0x01, 0x02, 0x08
 FALLOC_ZERO_RANGE, FALLOC_INSERT, FALLOC_UNSHARE = 0x10, 0x20, 0x40
 UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
+MS_REMOUNT = 32
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS = 0x80086601, 0x40086602
 FS_IMMUTABLE_FL, FS_APPEND_FL = 0x10, 0x20
 
@@ -71,6 +72,11 @@ def getdents64(fd):
             entries.append((os.fsdecode(buffer.raw[at + 19:at + length].split(b"\0", 1)[0]), ino))
             at += length
     return entries
+
+
+def forget_names(mount):
+    """Have the kernel forget what nobody uses there: what drop_caches does to all file systems, and other tests."""
+    _checked(_libc.mount(b"none", os.fsencode(mount), None, MS_REMOUNT, None), mount)
 
 
 def link_fd(fd, path):

@@ -133,6 +133,14 @@ same() {
 	}
 }
 
+# between WHAT LOW HIGH ACTUAL: for use inside checks
+between() {
+	[ "$4" -ge "$2" ] && [ "$4" -le "$3" ] || {
+		printf '%s: expected %s to %s, got %s\n' "$1" "$2" "$3" "$4"
+		return 1
+	}
+}
+
 # says REGEX COMMAND...: the command fails and its output matches; for use inside checks
 says() {
 	local regex=$1 out
@@ -257,7 +265,8 @@ start_mount_at() {
 	said=$WORK/stderr.${#daemons[@]}
 	before=$(count_mounts "$MNT")
 	# A background job starts with SIGINT ignored; the daemon must see it as from a terminal.
-	"${LAUNCH[@]}" env --default-signal=INT,QUIT "$MEMMAPFS_BIN" -f "$BACKING" "$MNT" -o "$opts" \
+	# In a session of its own, as without -f.
+	"${LAUNCH[@]}" setsid env --default-signal=INT,QUIT "$MEMMAPFS_BIN" -f "$BACKING" "$MNT" -o "$opts" \
 		2>"$said" >"$said.out" </dev/null &
 	DAEMON=$!
 	mounts+=("$MNT")

@@ -72,7 +72,7 @@ for n in range(6):
         fallocate(fd, 0, 0, 64 * MIB)
     os.close(fd)
     # The kernel forgets the file, and the daemon what only memory has of it.
-    subprocess.check_call("echo 2 >/proc/sys/vm/drop_caches", shell=True)
+    forget_names(MNT)
     equal(os.stat(MNT + "/file").st_blocks * 512 <= 8 * MIB, True)
     os.unlink(MNT + "/file")
 wait_until(10, lambda: statistics()["layer"]["bytes"] == 0)

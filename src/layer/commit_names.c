@@ -109,11 +109,34 @@ static int look_at(struct commit *commit, const struct commit_name *name, const 
 	return 0;
 }
 
+/* A name in the stage, where it has none. */
+static int secure(struct commit *commit, const struct subject *subject)
+{
+	CLEANUP(close_fd) int from = -1;
+	char staged[32], current[NAME_MAX + 1];
+	int result = commit_stage(commit);
+
+	commit_stage_name(subject->id, staged);
+	if (result == 0)
+		result = MIN(ids_add(&commit->staged, subject->id), 0);
+	/* One that was removed before it was made in BACKING is nowhere there. */
+	if (result < 0 || is_staged(commit, staged, subject->inode) || !subject->has_origin)
+		return result;
+	if (!S_ISDIR(subject->type)) {
+		result = link_object(commit, subject->inode, commit->stage, staged);
+	} else {
+		result = find_directory(commit->fs, subject->inode, &from, current);
+		if (result == 0 && renameat2(from, current, commit->stage, staged, RENAME_NOREPLACE) < 0)
+			result = -errno;
+	}
+	/* Gone from BACKING, and nothing of it in the layer that could be made anew. */
+	return result == -ESTALE ? 0 : result;
+}
+
 static int secure_name(struct commit *commit, const struct commit_name *name)
 {
 	CLEANUP(subject_close) struct subject subject = {0};
-	CLEANUP(close_fd) int parent = -1, from = -1;
-	char staged[32], current[NAME_MAX + 1];
+	CLEANUP(close_fd) int parent = -1;
 	struct statx there;
 	bool taken, right;
 	int result = subject_open(commit->fs, name->node, &subject);
@@ -122,22 +145,7 @@ static int secure_name(struct commit *commit, const struct commit_name *name)
 		result = look_at(commit, name, &subject, &parent, &there, &taken, &right);
 	if (result < 0 || right || parent < 0 || subject.inode == NULL)
 		return result == -ENOENT ? 0 : result;
-	commit_stage_name(name->node, staged);
-	result = commit_stage(commit);
-	if (result == 0)
-		result = MIN(ids_add(&commit->staged, name->node), 0);
-	/* One that was removed before it was made in BACKING is nowhere there. */
-	if (result < 0 || is_staged(commit, staged, subject.inode) || !subject.has_origin)
-		return result;
-	if (!S_ISDIR(subject.type)) {
-		result = link_object(commit, subject.inode, commit->stage, staged);
-	} else {
-		result = find_directory(commit->fs, subject.inode, &from, current);
-		if (result == 0 && renameat2(from, current, commit->stage, staged, RENAME_NOREPLACE) < 0)
-			result = -errno;
-	}
-	/* Gone from BACKING, and nothing of it in the layer that could be made anew. */
-	return result == -ESTALE ? 0 : result;
+	return secure(commit, &subject);
 }
 
 static int say_name(struct commit *commit, const struct commit_name *name, int error)
@@ -160,6 +168,27 @@ int commit_secure(struct commit *commit)
 			result = secure_name(commit, &commit->names[i]);
 		if (result < 0)
 			say_name(commit, &commit->names[i], result);
+	}
+	return result;
+}
+
+/*
+ * What lies where something else is to be, in another place of the layer: since the commit began, or it would have a
+ * name in the stage already. Gets one now, and its new place before the stage lets go of it.
+ */
+static int secure_occupants(struct commit *commit, int parent, const char *name, const struct statx *there)
+{
+	CLEANUP(ids_fini) struct ids nodes = {0};
+	int result = commit_occupants(commit, parent, name, there, &nodes);
+
+	for (size_t i = 0; i < nodes.count && result == 0; i++) {
+		CLEANUP(subject_close) struct subject subject = {0};
+
+		result = subject_open(commit->fs, nodes.list[i], &subject);
+		if (result == 0 && subject.inode != NULL)
+			result = secure(commit, &subject);
+		else if (result == -ENOENT)
+			result = 0;
 	}
 	return result;
 }
@@ -201,6 +230,7 @@ static int place_name(struct commit *commit, const struct commit_name *name)
 	CLEANUP(close_fd) int parent = -1;
 	struct db_entry entry;
 	struct statx there;
+	struct stat now;
 	char staged[32];
 	int result = db_entry_get(commit->fs->layer->db, name->parent, name->name, &entry);
 
@@ -217,6 +247,12 @@ static int place_name(struct commit *commit, const struct commit_name *name)
 	/* Made or linked since this began. */
 	if (is_node && (commit->stage < 0 || !is_staged(commit, staged, subject.inode)))
 		return 0;
+	if (taken) {
+		result = secure_occupants(commit, parent, name->name, &there);
+		taken = fstatat(parent, name->name, &now, AT_SYMLINK_NOFOLLOW) == 0;
+	}
+	if (result < 0)
+		return result;
 	if (taken && (S_ISDIR(there.stx_mode) || (is_node && S_ISDIR(subject.type))))
 		result = throw_away(commit, parent, name->name);
 	else if (taken && !is_node)
@@ -247,8 +283,23 @@ int commit_place(struct commit *commit)
 	return result;
 }
 
-/* The names that the layer has for a node by now, which may be others than when the commit began. */
-static int place_again(struct commit *commit, uint64_t id)
+/* A directory that was made since the commit began has to come along with what was put there. */
+static int want_directory(struct commit *commit, uint64_t id, bool *ret_wanted)
+{
+	CLEANUP(subject_close) struct subject subject = {0};
+	int result = subject_open(commit->fs, id, &subject);
+
+	if (result < 0 || subject.has_origin || subject.inode == NULL || ids_has(&commit->nodes, id))
+		return result == -ENOENT ? 0 : result;
+	*ret_wanted = true;
+	return commit_add_node(commit, id);
+}
+
+/*
+ * The names that the layer has for a node by now, which may be others than when the commit began. @ret_wanted: set where
+ * one is in a directory that BACKING has not.
+ */
+static int place_again(struct commit *commit, uint64_t id, bool *ret_wanted)
 {
 	int result = 0;
 
@@ -260,7 +311,9 @@ static int place_again(struct commit *commit, uint64_t id)
 		if (result < 0)
 			break;
 		name = (struct commit_name){named.parent, named.name, id};
-		result = secure_name(commit, &name);
+		result = want_directory(commit, name.parent, ret_wanted);
+		if (result == 0)
+			result = secure_name(commit, &name);
 		if (result == 0)
 			result = place_name(commit, &name);
 		if (result == 0)
@@ -270,7 +323,7 @@ static int place_again(struct commit *commit, uint64_t id)
 }
 
 /* A directory that waits in the stage and that nobody wants any more: what is in it may have got another place. */
-static int empty_unwanted(struct commit *commit, uint64_t id)
+static int empty_unwanted(struct commit *commit, uint64_t id, bool *ret_wanted)
 {
 	CLEANUP(ids_fini) struct ids inside = {0};
 	CLEANUP(db_named_fini) struct db_named named = {0};
@@ -284,22 +337,26 @@ static int empty_unwanted(struct commit *commit, uint64_t id)
 		return result == -ENOENT ? 0 : result;
 	result = commit_below(commit, commit->stage, staged, &inside);
 	for (size_t i = 0; i < inside.count && result == 0; i++)
-		result = place_again(commit, inside.list[i]);
+		result = place_again(commit, inside.list[i], ret_wanted);
 	return result;
 }
 
-/* Whatever was renamed since its name was placed gets the new one, before the stage lets go of it. */
-static int clear_stage(struct commit *commit)
+/*
+ * Whatever was renamed since its name was placed gets the new one, before the stage lets go of it. @ret_wanted: set where
+ * a directory has to be made first; the stage keeps all it has.
+ */
+static int clear_stage(struct commit *commit, bool *ret_wanted)
 {
 	int result = 0;
 
 	LAYER_SERVE_SCOPE(commit->fs);
 	LOCK_SCOPE(&commit->fs->layer->lock);
+	/* The list grows by what is in the way. */
 	for (size_t i = 0; i < commit->staged.count && result == 0; i++)
-		result = place_again(commit, commit->staged.list[i]);
+		result = place_again(commit, commit->staged.list[i], ret_wanted);
 	for (size_t i = 0; i < commit->staged.count && result == 0; i++)
-		result = empty_unwanted(commit, commit->staged.list[i]);
-	for (size_t i = 0; i < commit->staged.count && result == 0; i++) {
+		result = empty_unwanted(commit, commit->staged.list[i], ret_wanted);
+	for (size_t i = 0; i < commit->staged.count && result == 0 && !*ret_wanted; i++) {
 		char staged[32];
 
 		/* A directory without a place becomes trash. */
@@ -313,6 +370,7 @@ static int clear_stage(struct commit *commit)
 int commit_stage_end(struct commit *commit)
 {
 	struct layer *layer = commit->fs->layer;
+	bool wanted;
 	int result;
 	const struct statx *before = &commit->root_before;
 	struct timespec times[] = {{before->stx_atime.tv_sec, before->stx_atime.tv_nsec},
@@ -324,7 +382,12 @@ int commit_stage_end(struct commit *commit)
 				       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (commit->stage < 0)
 		return errno == ENOENT ? 0 : -errno;
-	result = clear_stage(commit);
+	do {
+		wanted = false;
+		result = clear_stage(commit, &wanted);
+		if (result == 0 && wanted)
+			result = commit_make(commit);
+	} while (result == 0 && wanted);
 	if (result == 0)
 		result = commit_remove_tree(layer->writable, layer->stage);
 	/* It came and went in a directory whose time the layer may not have changed; else it is set later. */

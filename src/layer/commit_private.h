@@ -33,6 +33,7 @@ struct commit {
 	char **ret_error;
 	struct ids nodes;	  /* selected */
 	struct commit_node *done; /* by index in nodes */
+	size_t made;		  /* so many of nodes have been looked at by commit_make() */
 	struct commit_name *names;
 	size_t name_count, name_size;
 	struct ids staged;	  /* nodes that have a name in the stage */
@@ -52,6 +53,18 @@ int commit_add_name(struct commit *commit, uint64_t parent, const char *name, ui
 
 /** commit_select() - fill in nodes and names. Locks: serving, layer->lock. Return: 0 or -errno, said. */
 int commit_select(struct commit *commit, char *const *paths, size_t count);
+
+/**
+ * commit_occupants() - the nodes of what is in the way of a name in BACKING, and below it, that the layer has a name for
+ * @parent: the directory in BACKING
+ * @there:  what is under the name
+ * @nodes:  to which they are added
+ *
+ * Locks:  layer->lock.
+ * Return: 0 or -errno.
+ */
+int commit_occupants(struct commit *commit, int parent, const char *name, const struct statx *there,
+		     struct ids *nodes);
 
 /** commit_below() - the nodes of all that is below a directory in BACKING and that the layer has a name for */
 int commit_below(struct commit *commit, int parent, const char *name, struct ids *nodes);
@@ -77,7 +90,10 @@ int commit_remove_tree(int parent, const char *name);
 /** commit_stage_end() - remove the stage with all that is in it and that the layer shows nowhere. Return: 0 or -errno. */
 int commit_stage_end(struct commit *commit);
 
-/** commit_make() - make what the selected nodes stand for that BACKING has not, in the stage. Return: 0 or -errno. */
+/** commit_add_node() - one more that is selected, once commit_make() has been through the others. Return: 0 or -ENOMEM. */
+int commit_add_node(struct commit *commit, uint64_t id);
+
+/** commit_make() - make what those selected since the last time stand for, where BACKING has it not, in the stage. Return: 0 or -errno. */
 int commit_make(struct commit *commit);
 
 /** commit_secure() - see to it that no object that has to move loses its last name. Return: 0 or -errno, said. */

@@ -46,6 +46,17 @@ int commit_add_name(struct commit *commit, uint64_t parent, const char *name, ui
 	return 0;
 }
 
+int commit_add_node(struct commit *commit, uint64_t id)
+{
+	struct commit_node *done = reallocarray(commit->done, commit->nodes.count + 2, sizeof(done[0]));
+
+	if (done == NULL)
+		return -ENOMEM;
+	commit->done = done;
+	done[commit->nodes.count] = (struct commit_node){0};
+	return MIN(ids_add(&commit->nodes, id), 0);
+}
+
 bool commit_same(const struct inode *inode, const struct statx *stx)
 {
 	struct identity_key key = identity_of_statx(stx);
@@ -70,6 +81,15 @@ static int add_occupant(struct commit *commit, const struct identity_key *key, s
 		result = ids_add(nodes, row.id);
 	db_row_fini(&row);
 	return MIN(result, 0);
+}
+
+int commit_occupants(struct commit *commit, int parent, const char *name, const struct statx *there,
+		     struct ids *nodes)
+{
+	struct identity_key key = identity_of_statx(there);
+	int result = add_occupant(commit, &key, nodes);
+
+	return result == 0 && S_ISDIR(there->stx_mode) ? commit_below(commit, parent, name, nodes) : result;
 }
 
 int commit_below(struct commit *commit, int parent, const char *name, struct ids *nodes)
@@ -108,7 +128,6 @@ static int add_around(struct commit *commit, const struct commit_name *name)
 	CLEANUP(subject_close) struct subject parent = {0}, subject = {0};
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	struct fs *fs = commit->fs;
-	struct identity_key key;
 	struct statx there;
 	int result = subject_open(fs, name->parent, &parent);
 
@@ -124,11 +143,8 @@ static int add_around(struct commit *commit, const struct commit_name *name)
 		if (result < 0 || (subject.inode != NULL && commit_same(subject.inode, &there)))
 			return result;
 	}
-	key = identity_of_statx(&there);
-	result = add_occupant(commit, &key, &commit->nodes);
-	if (result == 0 && S_ISDIR(there.stx_mode) && inode_fd(fs, parent.inode, FD_PATH, &use) == 0)
-		result = commit_below(commit, use.fd, name->name, &commit->nodes);
-	return result;
+	result = inode_fd(fs, parent.inode, FD_PATH, &use);
+	return result < 0 ? result : commit_occupants(commit, use.fd, name->name, &there, &commit->nodes);
 }
 
 static int add_names_of(struct commit *commit, uint64_t id)

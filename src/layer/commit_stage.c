@@ -207,8 +207,8 @@ int commit_make(struct commit *commit)
 	struct fs *fs = commit->fs;
 	int result = 0;
 
-	for (size_t i = 0; i < commit->nodes.count && result == 0; i++)
-		result = make_node(commit, commit->nodes.list[i], &made);
+	for (; commit->made < commit->nodes.count && result == 0; commit->made++)
+		result = make_node(commit, commit->nodes.list[commit->made], &made);
 	if (result < 0 || made.count == 0)
 		return result;
 	/* A record must not name what a power cut takes away. */

@@ -61,7 +61,9 @@ void origin_watch(struct fs *fs, struct inode *inode, struct node *node, int res
 	struct origin_state before;
 	enum origin_change change;
 
-	if (!content_is_own(inode) || atomic_load_explicit(&node->told, memory_order_relaxed))
+	/* A commit writes there itself; what others change meanwhile is seen once it has ended. */
+	if (!content_is_own(inode) || atomic_load_explicit(&node->told, memory_order_relaxed) ||
+	    atomic_load(&fs->layer->progress.running))
 		return;
 	pthread_rwlock_rdlock(&node->lock);
 	before = node->before;

@@ -135,10 +135,10 @@ same() {
 
 # between WHAT LOW HIGH ACTUAL: for use inside checks
 between() {
-	[ "$4" -ge "$2" ] && [ "$4" -le "$3" ] || {
+	if [ "$4" -lt "$2" ] || [ "$4" -gt "$3" ]; then
 		printf '%s: expected %s to %s, got %s\n' "$1" "$2" "$3" "$4"
 		return 1
-	}
+	fi
 }
 
 # says REGEX COMMAND...: the command fails and its output matches; for use inside checks

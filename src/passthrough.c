@@ -13,6 +13,7 @@
 #include "session.h"
 #include "sync.h"
 #include "util.h"
+#include "watch.h"
 
 static const char *reason(int error)
 {
@@ -72,8 +73,8 @@ bool passthrough_open(struct fs *fs, struct inode *inode, struct file *file, boo
 		atomic_fetch_add(&fs->passthrough_files, file->backing > 0);
 	}
 	*ret_backing = file->backing;
-	if (file->backing > 0 && writes)
-		atomic_fetch_add(&file->unseen_writers, 1);
+	if (file->backing > 0 && writes && atomic_fetch_add(&file->unseen_writers, 1) == 0)
+		watch_ignore_writes(fs, inode, true);
 	pthread_mutex_unlock(&file->lock);
 	if (*ret_backing > 0 && writes)
 		sync_unseen(fs, inode, file);
@@ -82,11 +83,17 @@ bool passthrough_open(struct fs *fs, struct inode *inode, struct file *file, boo
 
 void passthrough_close(struct fs *fs, struct inode *inode, struct file *file, bool writes)
 {
+	bool last;
 	int backing = 0;
 
 	if (!atomic_load(&fs->passthrough))
 		return;
-	if (writes && atomic_fetch_sub(&file->unseen_writers, 1) == 1) {
+	pthread_mutex_lock(&file->lock);
+	last = writes && atomic_fetch_sub(&file->unseen_writers, 1) == 1;
+	if (last)
+		watch_ignore_writes(fs, inode, false);
+	pthread_mutex_unlock(&file->lock);
+	if (last) {
 		sync_unseen_end(fs, inode, file);
 		/* Events were not heeded while it wrote. */
 		session_forget_later(fs->session, inode->nodeid);

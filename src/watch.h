@@ -55,6 +55,14 @@ void watch_stop(struct fs *fs);
 /** watch_close() - release everything; the thread has ended */
 void watch_close(struct fs *fs);
 
+/**
+ * watch_ignore_writes() - have the kernel make no events of writes to a file, or make them again
+ * @inode: borrowed
+ *
+ * For those whose events would not be heeded. Where it fails they come, and cost what events cost.
+ */
+void watch_ignore_writes(struct fs *fs, struct inode *inode, bool ignored);
+
 /** watch_is_whole() - is every change heard of, and was from the first request on? */
 bool watch_is_whole(const struct fs *fs);
 

@@ -45,13 +45,13 @@ uint64_t watch_hash(const struct file_handle *handle)
 	return hash;
 }
 
-static int change_mark(struct watch *watch, const struct inode *inode, int fd, unsigned action)
+static int change_mark(struct watch *watch, int fd, unsigned action, uint64_t mask)
 {
 	char number[16];
 
 	/* The descriptor's link leads to the object, whatever has become of its name. */
 	snprintf(number, sizeof(number), "%d", fd);
-	return fanotify_mark(watch->fd, action, mask_of(inode), watch->fs->proc_fd, number) < 0 ? -errno : 0;
+	return fanotify_mark(watch->fd, action, mask, watch->fs->proc_fd, number) < 0 ? -errno : 0;
 }
 
 /* May be called by several threads at once: one mark stays. */
@@ -70,7 +70,7 @@ static int mark(struct watch *watch, struct inode *inode)
 	fresh = marks_add(&watch->marks, watch_hash(&buffer.handle), atomic_load(&inode->nodeid));
 	if (fresh == NULL)
 		return -ENOMEM;
-	result = change_mark(watch, inode, use.fd, FAN_MARK_ADD | FAN_MARK_EVICTABLE);
+	result = change_mark(watch, use.fd, FAN_MARK_ADD | FAN_MARK_EVICTABLE, mask_of(inode));
 	if (result == 0)
 		fresh->number = atomic_fetch_add(&watch->marked, 1) + 1;
 	if (result < 0 || !atomic_compare_exchange_strong(&inode->mark, &none, fresh))
@@ -131,6 +131,16 @@ uint64_t watch_look(struct fs *fs, struct inode *inode)
 	return atomic_load(&watch->marked);
 }
 
+void watch_ignore_writes(struct fs *fs, struct inode *inode, bool ignored)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+	unsigned action = ignored ? FAN_MARK_ADD | FAN_MARK_IGNORED_SURV_MODIFY | FAN_MARK_EVICTABLE
+				  : FAN_MARK_REMOVE;
+
+	if (fs->watch != NULL && inode_fd(fs, inode, FD_PATH, &use) == 0)
+		change_mark(fs->watch, use.fd, action | FAN_MARK_IGNORED_MASK, FAN_MODIFY);
+}
+
 struct unmarking {
 	struct watch *watch;
 	const struct inode *inode;
@@ -145,7 +155,7 @@ static void unmark(void *context)
 {
 	const struct unmarking *unmarking = context;
 
-	change_mark(unmarking->watch, unmarking->inode, unmarking->fd, FAN_MARK_REMOVE);
+	change_mark(unmarking->watch, unmarking->fd, FAN_MARK_REMOVE, mask_of(unmarking->inode));
 }
 
 void watch_forget(struct fs *fs, struct inode *inode)

@@ -119,6 +119,33 @@ programs_run() {
 }
 check 'programs run, from the mount and from BACKING' programs_run
 
+# Nobody heeds them, and each would be made and read.
+check 'writes to a file that the mount writes make no events for the watch' py <<'PY'
+def ignored():
+    inode = "ino:%x " % os.stat(BACKING + "/written").st_ino
+    for number in os.listdir("/proc/%s/fdinfo" % os.environ["DAEMON"]):
+        with contextlib.suppress(FileNotFoundError):
+            for line in read_file("/proc/%s/fdinfo/%s" % (os.environ["DAEMON"], number)).decode().splitlines():
+                if line.startswith("fanotify " + inode) and int(line.split("ignored_mask:")[1].split()[0], 16) & 2:
+                    return True
+    return False
+
+write_file(BACKING + "/written", b"x")
+if b"fanotify sdev" not in b"".join(read_file("/proc/%s/fdinfo/%s" % (os.environ["DAEMON"], number)) for number
+                                    in os.listdir("/proc/%s/fdinfo" % os.environ["DAEMON"])):
+    skip("the file system is not watched here")
+equal(ignored(), False)
+fds = [os.open(MNT + "/written", os.O_WRONLY) for _ in range(3)]
+for fd in fds:
+    equal(ignored(), True)
+    os.close(fd)
+wait_until(5, lambda: not ignored())
+# And others' are heard of again.
+equal(os.stat(MNT + "/written").st_size, 1)
+write_file(BACKING + "/written", b"longer")
+wait_until(5, lambda: os.stat(MNT + "/written").st_size == 6)
+PY
+
 check 'sizes that change under a writer, on either side, are seen' py <<'PY'
 fd = os.open(MNT + "/grows", os.O_RDWR | os.O_CREAT)
 for n in range(30):

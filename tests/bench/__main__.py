@@ -29,7 +29,7 @@ from measure import Bench, rounds
 from mounts import IO_URING_SWITCH
 from plot import svg
 
-VARIANTS = ("plain io_uring io_uring,writeback io_uring,opens=skip io_uring,io=passthrough "
+VARIANTS = ("plain writeback io_uring io_uring,writeback io_uring,opens=skip io_uring,io=passthrough "
             "io_uring,io=passthrough,cache=none")
 MODULES = (cases_data, cases_files, cases_programs)
 
@@ -74,7 +74,7 @@ def matches(name, globs):
 def choose_cases(words):
     """The cases that were asked for."""
     chosen = [case for case in CASES if (matches(case.name, words.cases) if words.cases
-                                         else case.quick or not words.quick)]
+                                         else case.quick or not (words.quick or case.only_named))]
     if not chosen:
         sys.exit("scripts/bench: no case matches '%s'; scripts/bench list names them" % words.cases)
     if words.pin:

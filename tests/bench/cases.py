@@ -32,6 +32,7 @@ class Case:
     quick: bool = False
     bare: bool = False  # for the bare daemon, too
     bare_only: bool = False
+    only_named: bool = False  # not among all of them: where its name is asked for
     read_cache: bool = False  # page cache used over bytes read means something
 
 

@@ -71,6 +71,13 @@ for jobs in (1, 4):
                           pinned=pinned))
 
 
+# How many threads serve how many clients best: see docs/threads.md.
+for jobs in (16, 64):
+    CASES.append(Case("randread-direct-%d-free" % jobs, "4 KiB random read, O_DIRECT on the mount (fio), %d jobs, free"
+                      % jobs, "k/s", random_direct(jobs), needs=("large",), warm_backing=warm_large, warm=touch_large,
+                      only_named=True))
+
+
 @case("randread-cached-cold", "4 KiB random read through the mount's cache, cold in the mount", "k/s",
       needs=("large",), warm_backing=warm_large)
 def random_cached_cold(run):

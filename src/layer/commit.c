@@ -30,6 +30,7 @@
 
 static void commit_fini(struct commit *commit)
 {
+	commit_follow_end(commit);
 	for (size_t i = 0; i < commit->name_count; i++)
 		free(commit->names[i].name);
 	free(commit->names);
@@ -75,6 +76,8 @@ static int begin(struct commit *commit, char *const *paths, size_t count)
 	atomic_store(&fs->layer->progress.all, pages * LAYER_PAGE);
 	if (result == 0 && commit->done == NULL)
 		result = -ENOMEM;
+	for (size_t i = 0; i < commit->nodes.count && result == 0; i++)
+		result = commit_follow(commit, commit->nodes.list[i]);
 	if (result == 0)
 		result = name_stage(fs->layer);
 	if (result == 0 &&
@@ -155,38 +158,37 @@ static int run(struct commit *commit, char *const *paths, size_t count)
 	return result == 0 ? keep_commit(fs) : result;
 }
 
-static int run_once(struct fs *fs, char *const *paths, size_t count, bool force,
-		    const struct layer_stop *stop, char **ret_reply)
+/* @commit: what is wanted; it is used up */
+static int run_once(struct commit *commit, char *const *paths, size_t count)
 {
-	struct commit commit = {.fs = fs,
-				.force = force,
-				.whole = count == 0,
-				.stop = stop,
-				.ret_error = ret_reply,
-				.stage = -1};
+	struct fs *fs = commit->fs;
 	int result;
 
+	commit->whole = count == 0;
+	commit->stage = -1;
 	atomic_store(&fs->layer->progress.done, 0);
-	result = run(&commit, paths, count);
-	forget_run(fs, &commit.forgetting);
+	result = run(commit, paths, count);
+	forget_run(fs, &commit->forgetting);
 	if (result == 0 &&
-	    asprintf(ret_reply, "{\"objects\":%" PRIu64 ",\"names\":%zu,\"bytes\":%" PRIu64 "}",
-		     commit.objects, commit.name_count, atomic_load(&fs->layer->progress.done)) < 0)
+	    asprintf(commit->ret_error, "{\"objects\":%" PRIu64 ",\"names\":%zu,\"bytes\":%" PRIu64 "}",
+		     commit->objects, commit->name_count, atomic_load(&fs->layer->progress.done)) < 0)
 		result = -ENOMEM;
-	commit_fini(&commit);
+	commit_fini(commit);
 	return result;
 }
 
 /* The one that was interrupted, if there is one. Nobody asks again whether BACKING was changed since. */
 static int finish_noted(struct fs *fs, const struct layer_stop *stop, char **ret_reply)
 {
+	struct commit commit = {
+		.fs = fs, .force = true, .finishing = true, .stop = stop, .ret_error = ret_reply};
 	char **paths = NULL;
 	size_t count = 0;
 	int result = keep_commit_noted(fs, &paths, &count);
 
 	if (result <= 0)
 		return result;
-	result = run_once(fs, paths, count, true, stop, ret_reply);
+	result = run_once(&commit, paths, count);
 	for (size_t i = 0; i < count; i++)
 		free(paths[i]);
 	free(paths);
@@ -212,6 +214,7 @@ static int check_writable(struct fs *fs, char **ret_reply)
 int layer_commit(struct fs *fs, char *const *paths, size_t count, bool force, const struct layer_stop *stop,
 		 char **ret_reply)
 {
+	struct commit commit = {.fs = fs, .force = force, .stop = stop, .ret_error = ret_reply};
 	struct layer *layer = fs->layer;
 	int result;
 
@@ -226,7 +229,7 @@ int layer_commit(struct fs *fs, char *const *paths, size_t count, bool force, co
 	atomic_store(&layer->progress.running, true);
 	result = finish_noted(fs, stop, ret_reply);
 	if (result == 0)
-		result = run_once(fs, paths, count, force, stop, ret_reply);
+		result = run_once(&commit, paths, count);
 	atomic_store(&layer->progress.running, false);
 	pthread_mutex_unlock(&layer->maintain_lock);
 	return result;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fs.h"
@@ -16,27 +17,6 @@
 #include "layer/keep.h"
 #include "layer/serve.h"
 #include "util.h"
-
-int commit_open(struct fs *fs, struct inode *inode, int flags)
-{
-	CLEANUP(free_pointer) char *path = NULL;
-	struct statx stx;
-	int fd;
-
-	if (inode->handle != NULL && inode->handle->mount == 0)
-		return identity_handle_open(fs->layer->writable, inode->handle, flags);
-	path = subject_origin_path(fs, inode);
-	if (path == NULL)
-		return -ESTALE;
-	fd = openat(fs->layer->writable, *path == '\0' ? "." : path, flags | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &stx) == 0 &&
-	    commit_same(inode, &stx))
-		return fd;
-	close(fd);
-	return -ESTALE;
-}
 
 /* Where a directory is in BACKING now, in another directory. */
 static int find_directory(struct fs *fs, struct inode *inode, int *ret_parent, char *ret_name)
@@ -118,6 +98,8 @@ static int secure(struct commit *commit, const struct subject *subject)
 
 	commit_stage_name(subject->id, staged);
 	if (result == 0)
+		result = commit_follow(commit, subject->id);
+	if (result == 0)
 		result = MIN(ids_add(&commit->staged, subject->id), 0);
 	/* One that was removed before it was made in BACKING is nowhere there. */
 	if (result < 0 || is_staged(commit, staged, subject->inode) || !subject->has_origin)
@@ -133,7 +115,7 @@ static int secure(struct commit *commit, const struct subject *subject)
 	return result == -ESTALE ? 0 : result;
 }
 
-static int secure_name(struct commit *commit, const struct commit_name *name)
+int commit_secure_name(struct commit *commit, const struct commit_name *name)
 {
 	CLEANUP(subject_close) struct subject subject = {0};
 	CLEANUP(close_fd) int parent = -1;
@@ -148,7 +130,7 @@ static int secure_name(struct commit *commit, const struct commit_name *name)
 	return secure(commit, &subject);
 }
 
-static int say_name(struct commit *commit, const struct commit_name *name, int error)
+int commit_say_name(struct commit *commit, const struct commit_name *name, int error)
 {
 	CLEANUP(free_pointer) char *path = subject_name_path(commit->fs, name->parent, name->name);
 
@@ -156,37 +138,101 @@ static int say_name(struct commit *commit, const struct commit_name *name, int e
 			   path == NULL ? name->name : path, strerror(-error));
 }
 
+/* How deep in BACKING the object of a directory's name lies; 0: it is no directory, or nowhere */
+static size_t depth_of(struct commit *commit, const struct commit_name *name)
+{
+	CLEANUP(subject_close) struct subject subject = {0};
+	CLEANUP(free_pointer) char *path = NULL;
+	size_t depth = 1;
+
+	LAYER_SERVE_SCOPE(commit->fs);
+	LOCK_SCOPE(&commit->fs->layer->lock);
+	if (name->node == DB_WHITEOUT || subject_open(commit->fs, name->node, &subject) < 0 ||
+	    !S_ISDIR(subject.type) || subject.inode == NULL || !subject.has_origin)
+		return 0;
+	path = subject_origin_path(commit->fs, subject.inode);
+	for (const char *at = path; at != NULL && *at != '\0'; at++)
+		depth += *at == '/';
+	return depth;
+}
+
+struct deep_name {
+	size_t depth, index;
+};
+
+static int compare_deep(const void *one, const void *other)
+{
+	const struct deep_name *a = one, *b = other;
+
+	if (a->depth == b->depth)
+		return a->index < b->index ? -1 : 1;
+	/* What is no directory first, then the deepest. */
+	if (a->depth == 0 || b->depth == 0)
+		return a->depth == 0 ? -1 : 1;
+	return a->depth > b->depth ? -1 : 1;
+}
+
 int commit_secure(struct commit *commit)
 {
-	int result = 0;
+	/* Where only paths lead to objects, one must not move with what is above it: it would not be found again. */
+	CLEANUP(free_pointer) struct deep_name *order = calloc(commit->name_count + 1, sizeof(order[0]));
+	int result = order == NULL ? -ENOMEM : 0;
 
+	for (size_t i = 0; i < commit->name_count && result == 0; i++)
+		order[i] = (struct deep_name){depth_of(commit, &commit->names[i]), i};
+	if (result == 0)
+		qsort(order, commit->name_count, sizeof(order[0]), compare_deep);
 	for (size_t i = 0; i < commit->name_count && result == 0; i++) {
+		const struct commit_name *name = &commit->names[order[i].index];
+
 		LAYER_SERVE_SCOPE(commit->fs);
 		LOCK_SCOPE(&commit->fs->layer->lock);
-
-		if (commit->names[i].node != DB_WHITEOUT)
-			result = secure_name(commit, &commit->names[i]);
+		if (name->node != DB_WHITEOUT)
+			result = commit_secure_name(commit, name);
 		if (result < 0)
-			say_name(commit, &commit->names[i], result);
+			commit_say_name(commit, name, result);
 	}
 	return result;
 }
 
+/* By the name that it is about to lose, unless it has one in the stage. */
+static int secure_here(struct commit *commit, uint64_t id, int parent, const char *name,
+		       const struct statx *there)
+{
+	char staged[32];
+	int result;
+
+	commit_stage_name(id, staged);
+	result = S_ISDIR(there->stx_mode) ? renameat2(parent, name, commit->stage, staged, RENAME_NOREPLACE)
+					  : linkat(parent, name, commit->stage, staged, 0);
+	/* A directory that was secured is not here any more. */
+	return result < 0 && errno != EEXIST && errno != ENOENT ? -errno : 0;
+}
+
 /*
- * What lies where something else is to be, in another place of the layer: since the commit began, or it would have a
- * name in the stage already. Gets one now, and its new place before the stage lets go of it.
+ * What lies where something else is to be, and has another place in the layer: since the commit began, or it would have a
+ * name in the stage already. Gets one when serving is stopped and the layer's records are on the disk, as after kill -9
+ * nothing else would know of it; until then its name stays. What is below a directory comes before it: its path leads to it.
  */
-static int secure_occupants(struct commit *commit, int parent, const char *name, const struct statx *there)
+static int secure_occupants(struct commit *commit, int parent, const char *name, const struct statx *there,
+			    bool *ret_later)
 {
 	CLEANUP(ids_fini) struct ids nodes = {0};
 	int result = commit_occupants(commit, parent, name, there, &nodes);
 
-	for (size_t i = 0; i < nodes.count && result == 0; i++) {
+	for (size_t i = nodes.count; i > 0 && result == 0; i--) {
 		CLEANUP(subject_close) struct subject subject = {0};
 
-		result = subject_open(commit->fs, nodes.list[i], &subject);
+		if (!commit->stopped && !ids_has(&commit->staged, nodes.list[i - 1])) {
+			*ret_later = true;
+			return 0;
+		}
+		result = subject_open(commit->fs, nodes.list[i - 1], &subject);
 		if (result == 0 && subject.inode != NULL)
 			result = secure(commit, &subject);
+		/* Whatever else leads to it, here it is. */
+		if (result == 0 && subject.inode != NULL && commit_same(subject.inode, there))
+			result = secure_here(commit, subject.id, parent, name, there);
 		else if (result == -ENOENT)
 			result = 0;
 	}
@@ -194,7 +240,7 @@ static int secure_occupants(struct commit *commit, int parent, const char *name,
 }
 
 /* Whatever of it the layer has elsewhere has been secured. */
-static int throw_away(struct commit *commit, int parent, const char *name)
+int commit_throw_away(struct commit *commit, int parent, const char *name)
 {
 	char trash[48];
 	int result = commit_stage(commit);
@@ -218,14 +264,18 @@ static int place_file(struct commit *commit, struct inode *inode, const char *st
 	result = link_object(commit, inode, commit->stage, "place");
 	/* A file system without hard links, where the object has one name, or too many of them. */
 	if (result == -EPERM || result == -EOPNOTSUPP || result == -EMLINK)
-		return renameat(commit->stage, staged, parent, name) < 0 ? -errno : 0;
+		result = renameat(commit->stage, staged, parent, name) < 0 ? -errno : 0;
 	/* Over what is there, so that there is no moment without one of the two. */
-	return result < 0 ? result : renameat(commit->stage, "place", parent, name) < 0 ? -errno : 0;
+	else if (result == 0 && renameat(commit->stage, "place", parent, name) < 0)
+		result = -errno;
+	if (result == 0)
+		commit_placed(inode, parent, name);
+	return result;
 }
 
-static int place_name(struct commit *commit, const struct commit_name *name)
+int commit_place_name(struct commit *commit, const struct commit_name *name)
 {
-	bool is_node = name->node != DB_WHITEOUT, taken = false, right = false;
+	bool is_node = name->node != DB_WHITEOUT, taken = false, right = false, later = false;
 	CLEANUP(subject_close) struct subject subject = {0};
 	CLEANUP(close_fd) int parent = -1;
 	struct db_entry entry;
@@ -248,13 +298,13 @@ static int place_name(struct commit *commit, const struct commit_name *name)
 	if (is_node && (commit->stage < 0 || !is_staged(commit, staged, subject.inode)))
 		return 0;
 	if (taken) {
-		result = secure_occupants(commit, parent, name->name, &there);
+		result = secure_occupants(commit, parent, name->name, &there, &later);
 		taken = fstatat(parent, name->name, &now, AT_SYMLINK_NOFOLLOW) == 0;
 	}
-	if (result < 0)
+	if (result < 0 || later)
 		return result;
 	if (taken && (S_ISDIR(there.stx_mode) || (is_node && S_ISDIR(subject.type))))
-		result = throw_away(commit, parent, name->name);
+		result = commit_throw_away(commit, parent, name->name);
 	else if (taken && !is_node)
 		result = unlinkat(parent, name->name, 0) < 0 ? -errno : 0;
 	if (result < 0 || !is_node)
@@ -273,126 +323,12 @@ int commit_place(struct commit *commit)
 		LAYER_SERVE_SCOPE(commit->fs);
 		LOCK_SCOPE(&commit->fs->layer->lock);
 
-		result = place_name(commit, &commit->names[i]);
+		result = commit_place_name(commit, &commit->names[i]);
 		if (result < 0)
-			say_name(commit, &commit->names[i], result);
+			commit_say_name(commit, &commit->names[i], result);
 		if (result == 0 && commit->stop->gave_up != NULL &&
 		    commit->stop->gave_up(commit->stop->context))
 			result = -EINTR;
 	}
-	return result;
-}
-
-/* A directory that was made since the commit began has to come along with what was put there. */
-static int want_directory(struct commit *commit, uint64_t id, bool *ret_wanted)
-{
-	CLEANUP(subject_close) struct subject subject = {0};
-	int result = subject_open(commit->fs, id, &subject);
-
-	if (result < 0 || subject.has_origin || subject.inode == NULL || ids_has(&commit->nodes, id))
-		return result == -ENOENT ? 0 : result;
-	*ret_wanted = true;
-	return commit_add_node(commit, id);
-}
-
-/*
- * The names that the layer has for a node by now, which may be others than when the commit began. @ret_wanted: set where
- * one is in a directory that BACKING has not.
- */
-static int place_again(struct commit *commit, uint64_t id, bool *ret_wanted)
-{
-	int result = 0;
-
-	for (uint64_t index = 0; result == 0; index++) {
-		CLEANUP(db_named_fini) struct db_named named = {0};
-		struct commit_name name;
-
-		result = db_entry_of(commit->fs->layer->db, id, index, &named);
-		if (result < 0)
-			break;
-		name = (struct commit_name){named.parent, named.name, id};
-		result = want_directory(commit, name.parent, ret_wanted);
-		if (result == 0)
-			result = secure_name(commit, &name);
-		if (result == 0)
-			result = place_name(commit, &name);
-		if (result == 0)
-			result = commit_add_name(commit, name.parent, name.name, id);
-	}
-	return result == -ENOENT ? 0 : result;
-}
-
-/* A directory that waits in the stage and that nobody wants any more: what is in it may have got another place. */
-static int empty_unwanted(struct commit *commit, uint64_t id, bool *ret_wanted)
-{
-	CLEANUP(ids_fini) struct ids inside = {0};
-	CLEANUP(db_named_fini) struct db_named named = {0};
-	char staged[32];
-	struct statx stx;
-	int result = db_entry_of(commit->fs->layer->db, id, 0, &named);
-
-	commit_stage_name(id, staged);
-	if (result != -ENOENT || statx(commit->stage, staged, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &stx) < 0 ||
-	    !S_ISDIR(stx.stx_mode))
-		return result == -ENOENT ? 0 : result;
-	result = commit_below(commit, commit->stage, staged, &inside);
-	for (size_t i = 0; i < inside.count && result == 0; i++)
-		result = place_again(commit, inside.list[i], ret_wanted);
-	return result;
-}
-
-/*
- * Whatever was renamed since its name was placed gets the new one, before the stage lets go of it. @ret_wanted: set where
- * a directory has to be made first; the stage keeps all it has.
- */
-static int clear_stage(struct commit *commit, bool *ret_wanted)
-{
-	int result = 0;
-
-	LAYER_SERVE_SCOPE(commit->fs);
-	LOCK_SCOPE(&commit->fs->layer->lock);
-	/* The list grows by what is in the way. */
-	for (size_t i = 0; i < commit->staged.count && result == 0; i++)
-		result = place_again(commit, commit->staged.list[i], ret_wanted);
-	for (size_t i = 0; i < commit->staged.count && result == 0; i++)
-		result = empty_unwanted(commit, commit->staged.list[i], ret_wanted);
-	for (size_t i = 0; i < commit->staged.count && result == 0 && !*ret_wanted; i++) {
-		char staged[32];
-
-		/* A directory without a place becomes trash. */
-		commit_stage_name(commit->staged.list[i], staged);
-		if (unlinkat(commit->stage, staged, 0) < 0 && errno != ENOENT)
-			result = throw_away(commit, commit->stage, staged);
-	}
-	return result;
-}
-
-int commit_stage_end(struct commit *commit)
-{
-	struct layer *layer = commit->fs->layer;
-	bool wanted;
-	int result;
-	const struct statx *before = &commit->root_before;
-	struct timespec times[] = {{before->stx_atime.tv_sec, before->stx_atime.tv_nsec},
-				   {before->stx_mtime.tv_sec, before->stx_mtime.tv_nsec}};
-
-	/* One that was killed may have left it, with nothing more to do there. */
-	if (commit->stage < 0)
-		commit->stage = openat(layer->writable, layer->stage,
-				       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (commit->stage < 0)
-		return errno == ENOENT ? 0 : -errno;
-	do {
-		wanted = false;
-		result = clear_stage(commit, &wanted);
-		if (result == 0 && wanted)
-			result = commit_make(commit);
-	} while (result == 0 && wanted);
-	if (result == 0)
-		result = commit_remove_tree(layer->writable, layer->stage);
-	/* It came and went in a directory whose time the layer may not have changed; else it is set later. */
-	if (result == 0)
-		futimens(layer->writable, times);
-	close_fd(&commit->stage);
 	return result;
 }

@@ -4,8 +4,9 @@
 
 /*
  * What the files of a commit share. commit.c has the order of things, commit_select.c finds out what is to be
- * committed, commit_stage.c makes new objects, commit_names.c gives, moves and removes names, commit_content.c
- * writes bytes and attributes, commit_settle.c takes what is done out of the layer.
+ * committed, commit_stage.c makes new objects, commit_follow.c finds objects again, commit_names.c gives, moves and
+ * removes names, commit_clear.c ends the stage, commit_content.c writes bytes and attributes, commit_settle.c takes what
+ * is done out of the layer.
  */
 
 #include "layer/commit.h"
@@ -28,7 +29,9 @@ struct commit_node {
 struct commit {
 	struct fs *fs;
 	bool force;
-	bool whole; /* no paths were given */
+	bool whole;	/* no paths were given */
+	bool stopped;	/* nobody is served, and the layer's records are on the disk */
+	bool finishing; /* what was interrupted: of its paths some may have been renamed since */
 	const struct layer_stop *stop;
 	char **ret_error;
 	struct ids nodes;	  /* selected */
@@ -42,6 +45,8 @@ struct commit {
 	unsigned trash;
 	uint64_t objects;
 	struct forgetting forgetting;
+	struct ids followed;   /* nodes of which a descriptor is held, see commit_follow() */
+	struct inode **inodes; /* theirs, in that order; with a lookup counted */
 };
 
 /** commit_fail() - say why in the command's reply, unless something was said. Return: @error. */
@@ -75,6 +80,29 @@ int commit_check(struct commit *commit);
 /** commit_open() - open what an inode stands for in BACKING, so that it can be written. Return: fd or -errno. */
 int commit_open(struct fs *fs, struct inode *inode, int flags);
 
+/**
+ * commit_follow() - see to it that commit_open() finds a node's object until the end, whatever becomes of its names
+ *
+ * Where no handle leads to it, that takes a descriptor.
+ *
+ * Locks:  layer->lock.
+ * Return: 0 or -errno; said where it is -EMFILE or -ENFILE.
+ */
+int commit_follow(struct commit *commit, uint64_t id);
+
+/** commit_placed() - a file that is followed has got a name, by which it can be found from now on. Locks: layer->lock. */
+void commit_placed(struct inode *inode, int directory, const char *name);
+
+/**
+ * commit_refresh() - where no handle leads to an object, its inode's descriptor is that of a name which is still there
+ *
+ * Locks: layer->lock; serving is stopped.
+ */
+void commit_refresh(struct commit *commit);
+
+/** commit_follow_end() - of all of them */
+void commit_follow_end(struct commit *commit);
+
 /** commit_same() - is this the object that an inode stands for? */
 bool commit_same(const struct inode *inode, const struct statx *stx);
 
@@ -98,6 +126,25 @@ int commit_make(struct commit *commit);
 
 /** commit_secure() - see to it that no object that has to move loses its last name. Return: 0 or -errno, said. */
 int commit_secure(struct commit *commit);
+
+/** commit_secure_name() - give a node whose place this is not yet a name in the stage. Locks: layer->lock. Return: 0 or -errno. */
+int commit_secure_name(struct commit *commit, const struct commit_name *name);
+
+/**
+ * commit_place_name() - make a name of BACKING what the layer has there, of what has a name in the stage
+ *
+ * What lies there and has another place in the layer gets a name in the stage; see commit->stopped.
+ *
+ * Locks:  layer->lock.
+ * Return: 0, also where the layer has something else there by now; or -errno.
+ */
+int commit_place_name(struct commit *commit, const struct commit_name *name);
+
+/** commit_throw_away() - move a name of BACKING into the stage, to be removed with it. Return: 0 or -errno. */
+int commit_throw_away(struct commit *commit, int parent, const char *name);
+
+/** commit_say_name() - why a name could not be changed. Return: @error. */
+int commit_say_name(struct commit *commit, const struct commit_name *name, int error);
 
 /** commit_place() - make BACKING's names those of the layer. Return: 0 or -errno, said. */
 int commit_place(struct commit *commit);

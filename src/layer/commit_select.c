@@ -208,7 +208,10 @@ static int add_paths(struct commit *commit, struct ids *deep, char *const *paths
 		CLEANUP(maintain_place_fini) struct maintain_place place = {0};
 
 		result = maintain_find(commit->fs, paths[i], &place, commit->ret_error);
-		if (result == 0 && place.whiteout)
+		if (commit->finishing && (result == -ENOENT || result == -ENOTDIR)) {
+			free_pointer(commit->ret_error);
+			result = 0;
+		} else if (result == 0 && place.whiteout)
 			result = commit_add_name(commit, place.parent, place.name, DB_WHITEOUT);
 		else if (result == 0 && place.node != 0 && (result = ids_add(deep, place.node)) >= 0)
 			result = ids_add(&commit->nodes, place.node);

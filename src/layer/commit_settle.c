@@ -262,6 +262,7 @@ int commit_settle(struct commit *commit)
 		result = db_begin(fs->layer->db);
 	if (result < 0)
 		return result;
+	commit_refresh(commit);
 	result = settle_names(commit);
 	for (size_t i = 0; i < commit->nodes.count && result == 0; i++)
 		result = settle_node(commit, i, &gone);

@@ -158,7 +158,7 @@ static int adopt_locked(struct commit *commit, uint64_t id, const char *name)
 	db_row_fini(&row);
 	if (inode != NULL)
 		inode_forget(fs, inode->nodeid, 1);
-	return result;
+	return result < 0 ? result : commit_follow(commit, id);
 }
 
 static int make_node(struct commit *commit, uint64_t id, struct ids *made)

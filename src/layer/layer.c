@@ -17,6 +17,7 @@
 #include "layer/keep.h"
 #include "layer/origin.h"
 #include "layer/stack.h"
+#include "layer/subject.h"
 #include "layer/sweep.h"
 #include "log.h"
 #include "util.h"
@@ -270,22 +271,6 @@ int layer_save(struct fs *fs, struct inode *inode, struct node *node)
 	return result;
 }
 
-/* Where an object is below BACKING; only where no file handle leads to it. Malloc'ed or NULL. */
-static char *backing_path(struct fs *fs, struct inode *inode)
-{
-	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
-	char path[PATH_MAX + 1] = "", number[16];
-	size_t prefix = strlen(fs->backing_path);
-
-	if (inode->handle != NULL || inode_fd(fs, inode, FD_PATH, &use) < 0)
-		return NULL;
-	snprintf(number, sizeof(number), "%d", use.fd);
-	if (readlinkat(fs->proc_fd, number, path, PATH_MAX) < 0 ||
-	    strncmp(path, fs->backing_path, prefix) != 0)
-		return NULL;
-	return strdup(path + prefix + (path[prefix] == '/'));
-}
-
 /* Has BACKING's name an entry, so that it stays the node's? The node's own record is there. */
 static int pin_name_locked(struct fs *fs, struct inode *inode, struct node *node)
 {
@@ -368,7 +353,7 @@ int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node)
 	/* Discarded before, which could not be committed: its page file is still to be removed. */
 	if (!row.has_origin && keep_is_going_locked(layer, row.id))
 		return -EIO;
-	row.path = row.has_origin ? backing_path(fs, inode) : NULL;
+	row.path = row.has_origin && inode->handle == NULL ? subject_origin_path(fs, inode) : NULL;
 	sweep_make_way_locked(layer, row.id);
 	result = insert_record(fs, node, &row);
 	free(row.path);
@@ -388,87 +373,4 @@ int layer_record_locked(struct fs *fs, struct inode *inode, struct node *node)
 	}
 	atomic_fetch_add(&layer->origins, row.has_origin);
 	return 0;
-}
-
-/* An object of BACKING that only a path leads to. */
-static int inode_by_path(struct fs *fs, const struct node_row *row, struct inode **ret_inode)
-{
-	CLEANUP(close_fd) int fd = -1;
-	struct found found;
-	int result;
-
-	if (row->path == NULL)
-		return -ESTALE;
-	fd = open_below(fs->mounts.mount[0].fd, row->path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
-	if (fd < 0)
-		return -ESTALE;
-	result = inode_lookup_fd(fs, fd, &found);
-	if (result < 0)
-		return result;
-	if (found.inode->key.dev != row->origin.dev || found.inode->key.ino != row->origin.ino ||
-	    found.inode->key.birth_ns != row->origin.birth_ns) {
-		inode_forget(fs, found.inode->nodeid, 1);
-		return -ESTALE;
-	}
-	*ret_inode = found.inode;
-	return 0;
-}
-
-static struct inode *inode_of_row(struct fs *fs, struct node_row *row, struct node *node)
-{
-	struct statx stx = {
-		.stx_dev_major = LAYER_DEV_MAJOR,
-		.stx_dev_minor = LAYER_DEV_MINOR,
-		.stx_ino = row->id, /* the same in all layers */
-		.stx_mode = row->stx.stx_mode,
-	};
-	struct inode *fresh;
-
-	if (row->has_origin) {
-		stx.stx_mask = STATX_BTIME;
-		stx.stx_dev_major = major(row->origin.dev);
-		stx.stx_dev_minor = minor(row->origin.dev);
-		stx.stx_ino = row->origin.ino;
-		stx.stx_btime.tv_sec = row->origin.birth_ns / 1000000000;
-		stx.stx_btime.tv_nsec = (uint32_t)(row->origin.birth_ns % 1000000000);
-	}
-	fresh = inode_new(fs, &stx);
-	if (fresh == NULL)
-		return NULL;
-	fresh->handle = row->handle;
-	row->handle = NULL;
-	atomic_init(&fresh->node, node);
-	return inode_publish(fs, fresh);
-}
-
-int layer_inode_locked(struct fs *fs, const struct db_entry *entry, struct inode **ret_inode)
-{
-	struct identity_key key = {.dev = layer_dev(), .ino = entry->node};
-	struct node_row row = {0};
-	struct node *node;
-	int result;
-
-	if (entry->has_origin) {
-		key = entry->origin;
-		key.dev = keep_device(fs, key.dev);
-	}
-	if (inode_count_lookup(fs, &key, ret_inode))
-		return 0;
-	result = stack_node_locked(fs, &key, &row, &node);
-	if (result < 0)
-		return result == -ENOENT ? -EIO : result;
-	row.origin.dev = keep_device(fs, row.origin.dev);
-	if (row.has_origin && row.handle == NULL) {
-		node_free(fs, node);
-		result = inode_by_path(fs, &row, ret_inode);
-		db_row_fini(&row);
-		return result;
-	}
-	*ret_inode = inode_of_row(fs, &row, node);
-	if (*ret_inode == NULL) {
-		node_free(fs, node);
-		result = -ENOMEM;
-	}
-	db_row_fini(&row);
-	return result;
 }

@@ -104,6 +104,7 @@ struct node {
 	bool capability; /* protected by lock; it may have security.capability, which a write takes away */
 	bool unsaved; /* protected by lock; content differs from the record's, until the record is written */
 	bool loose;   /* protected by lock; its page file may have pages that are no data */
+	int followed; /* protected by layer->lock; its object's, for a commit, see commit_follow(); or -1 */
 	_Atomic bool told; /* that BACKING's object changed under the layer's copies */
 };
 

@@ -18,6 +18,7 @@ struct node *node_new(struct fs *fs, bool has_origin)
 	if (node == NULL)
 		return NULL;
 	node->has_origin = has_origin;
+	node->followed = -1;
 	atomic_init(&node->version, atomic_load(&fs->layer->forgotten) << 32);
 	pthread_rwlockattr_init(&fair);
 	pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -43,6 +44,7 @@ void node_free(struct fs *fs, struct node *node)
 
 	if (node == NULL)
 		return;
+	close_fd(&node->followed);
 	fd_slot_close(&fs->fds, &node->slot);
 	windows = atomic_load(&node->windows);
 	if (windows != NULL)

@@ -158,9 +158,9 @@ char *subject_origin_path(struct fs *fs, struct inode *inode)
 	/* In a clone of the mount that is "/". */
 	link_of(fs, fs->root, root, sizeof(root));
 	length = strcmp(root, "/") == 0 ? 0 : strlen(root);
-	if (strncmp(path, root, length) != 0 || path[length] != '/')
+	if (strncmp(path, root, length) != 0 || (path[length] != '/' && path[length] != '\0'))
 		return NULL;
-	return strdup(path + length + 1);
+	return strdup(path + length + (path[length] == '/'));
 }
 
 /* Puts "/NAME" in front of what is in @path from @at on. */
@@ -211,4 +211,29 @@ char *subject_path(struct fs *fs, uint64_t id)
 	    asprintf(&whole, "%s%s", top, path + at) < 0)
 		return NULL;
 	return whole;
+}
+
+int subject_try_places(struct fs *fs, uint64_t id, const struct identity_key *key,
+		       int (*attempt)(void *context, struct inode *directory, const char *name),
+		       void *context)
+{
+	struct identity_key stored = *key;
+	int result = -ESTALE;
+
+	stored.dev = keep_device(fs, key->dev);
+	for (int moved = 0; moved <= 1; moved++) {
+		int found = 0;
+
+		for (uint64_t index = 0; found == 0 && result == -ESTALE; index++) {
+			CLEANUP(subject_close) struct subject parent = {0};
+			CLEANUP(db_named_fini) struct db_named named = {0};
+
+			found = moved ? db_whiteout_of(fs->layer->db, &stored, index, &named)
+				      : db_entry_of(fs->layer->db, id, index, &named);
+			if (found == 0 && subject_open(fs, named.parent, &parent) == 0 &&
+			    parent.inode != NULL && parent.has_origin)
+				result = attempt(context, parent.inode, named.name);
+		}
+	}
+	return result;
 }

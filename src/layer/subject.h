@@ -57,4 +57,18 @@ char *subject_name_path(struct fs *fs, uint64_t parent, const char *name);
 /** subject_origin_path() - where an inode's object is in BACKING, below its root; malloc'ed or NULL */
 char *subject_origin_path(struct fs *fs, struct inode *inode);
 
+/**
+ * subject_try_places() - look for an object of BACKING where the layer has it, and where it moved it from
+ * @key:     of the object there
+ * @attempt: is called with each directory and name until it returns anything but -ESTALE
+ *
+ * Where no handle leads to it, and a commit may have moved it.
+ *
+ * Locks:  layer->lock.
+ * Return: what @attempt returned last, or -ESTALE.
+ */
+int subject_try_places(struct fs *fs, uint64_t id, const struct identity_key *key,
+		       int (*attempt)(void *context, struct inode *directory, const char *name),
+		       void *context);
+
 #endif

@@ -26,15 +26,20 @@
 #include "util.h"
 
 #define FORGET_WAIT_MS 2000
+/* How long all workers may be at something else: on a busy machine they are so for moments. */
+#define UNATTENDED_MS 100
 
 /* Waits until the kernel has forgotten enough for one more descriptor. */
 static int wait_for_descriptor(struct fs *fs)
 {
+	int unattended_ms = 0;
+
 	for (int waited_ms = 0; atomic_load(&fs->fds.count) >= fs->fds.limit; waited_ms += 5) {
 		if (fd_cache_shrink(&fs->fds, 1) > 0)
 			return 0;
 		/* Only workers take in what the kernel forgets, and a listing must not wait at each name. */
-		if (waited_ms >= FORGET_WAIT_MS || atomic_load(&fs->idle_workers) == 0 ||
+		unattended_ms = atomic_load(&fs->idle_workers) == 0 ? unattended_ms + 5 : 0;
+		if (waited_ms >= FORGET_WAIT_MS || unattended_ms > UNATTENDED_MS ||
 		    request_current()->impatient)
 			return -ENFILE;
 		session_forget_later(fs->session, 0);

@@ -37,6 +37,7 @@ static void commit_fini(struct commit *commit)
 	free(commit->done);
 	ids_fini(&commit->nodes);
 	ids_fini(&commit->staged);
+	ids_fini(&commit->later);
 	close_fd(&commit->stage);
 }
 

@@ -99,6 +99,13 @@ static int keep_inode(struct commit *commit, struct inode *inode)
 	return 0;
 }
 
+static int say_limit(struct commit *commit, int error)
+{
+	return commit_fail(commit, error,
+			   "without CAP_DAC_READ_SEARCH each object of a commit needs two descriptors: %s",
+			   strerror(-error));
+}
+
 int commit_follow(struct commit *commit, uint64_t id)
 {
 	CLEANUP(subject_close) struct subject subject = {0};
@@ -110,6 +117,8 @@ int commit_follow(struct commit *commit, uint64_t id)
 	if (ids_has(&commit->followed, id))
 		return 0;
 	result = subject_open(fs, id, &subject);
+	if (result == -EMFILE || result == -ENFILE)
+		return say_limit(commit, result);
 	if (result < 0 || !subject.has_origin || subject.inode == NULL || subject.inode == fs->root ||
 	    (subject.inode->handle != NULL && subject.inode->handle->mount == 0))
 		return result == -ENOENT ? 0 : result;

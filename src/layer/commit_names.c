@@ -73,6 +73,7 @@ static int look_at(struct commit *commit, const struct commit_name *name, const 
 {
 	CLEANUP(subject_close) struct subject parent = {0};
 	int result = subject_open(commit->fs, name->parent, &parent);
+	struct stat info;
 
 	*ret_parent = -1;
 	*ret_taken = *ret_right = false;
@@ -81,6 +82,11 @@ static int look_at(struct commit *commit, const struct commit_name *name, const 
 	*ret_parent = commit_open(commit->fs, parent.inode, O_RDONLY | O_DIRECTORY);
 	if (*ret_parent < 0)
 		return *ret_parent == -ESTALE ? 0 : *ret_parent;
+	/* Removed, and somebody has it open. */
+	if (fstat(*ret_parent, &info) == 0 && info.st_nlink == 0) {
+		close_fd(ret_parent);
+		return 0;
+	}
 	*ret_taken = statx(*ret_parent, name->name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
 			   STATX_BASIC_STATS | STATX_BTIME, ret_there) == 0;
 	*ret_right = subject == NULL
@@ -113,6 +119,15 @@ static int secure(struct commit *commit, const struct subject *subject)
 	}
 	/* Gone from BACKING, and nothing of it in the layer that could be made anew. */
 	return result == -ESTALE ? 0 : result;
+}
+
+bool commit_is_right(struct commit *commit, const struct commit_name *name, const struct subject *subject)
+{
+	CLEANUP(close_fd) int parent = -1;
+	struct statx there;
+	bool taken, right;
+
+	return look_at(commit, name, subject, &parent, &there, &taken, &right) == 0 && right;
 }
 
 int commit_secure_name(struct commit *commit, const struct commit_name *name)
@@ -302,7 +317,7 @@ int commit_place_name(struct commit *commit, const struct commit_name *name)
 		taken = fstatat(parent, name->name, &now, AT_SYMLINK_NOFOLLOW) == 0;
 	}
 	if (result < 0 || later)
-		return result;
+		return result < 0 ? result : 1;
 	if (taken && (S_ISDIR(there.stx_mode) || (is_node && S_ISDIR(subject.type))))
 		result = commit_throw_away(commit, parent, name->name);
 	else if (taken && !is_node)
@@ -324,6 +339,11 @@ int commit_place(struct commit *commit)
 		LOCK_SCOPE(&commit->fs->layer->lock);
 
 		result = commit_place_name(commit, &commit->names[i]);
+		if (result > 0)
+			result = MIN(ids_add(&commit->later, i + 1), 0);
+		/* Where it is seen to. */
+		if (result == 0 && commit->later.count > 0)
+			result = commit_stage(commit);
 		if (result < 0)
 			commit_say_name(commit, &commit->names[i], result);
 		if (result == 0 && commit->stop->gave_up != NULL &&

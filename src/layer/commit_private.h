@@ -40,6 +40,8 @@ struct commit {
 	struct commit_name *names;
 	size_t name_count, name_size;
 	struct ids staged;	  /* nodes that have a name in the stage */
+	struct ids later;	  /* one more than the index of names for which serving has to be stopped */
+	bool stage_was_there;	  /* an interrupted try has left it */
 	int stage;		  /* the directory in BACKING where things are prepared, or -1 */
 	struct statx root_before; /* BACKING's root before that was made */
 	unsigned trash;
@@ -136,9 +138,12 @@ int commit_secure_name(struct commit *commit, const struct commit_name *name);
  * What lies there and has another place in the layer gets a name in the stage; see commit->stopped.
  *
  * Locks:  layer->lock.
- * Return: 0, also where the layer has something else there by now; or -errno.
+ * Return: 0, also where the layer has something else there by now; 1 where serving has to be stopped first; or -errno.
  */
 int commit_place_name(struct commit *commit, const struct commit_name *name);
+
+/** commit_is_right() - is the name the node's in BACKING already? Locks: layer->lock. */
+bool commit_is_right(struct commit *commit, const struct commit_name *name, const struct subject *subject);
 
 /** commit_throw_away() - move a name of BACKING into the stage, to be removed with it. Return: 0 or -errno. */
 int commit_throw_away(struct commit *commit, int parent, const char *name);

@@ -33,7 +33,9 @@ int commit_stage(struct commit *commit)
 
 	if (commit->stage >= 0)
 		return 0;
-	if (mkdirat(root, name, 0700) < 0 && errno != EEXIST)
+	if (mkdirat(root, name, 0700) < 0 && errno == EEXIST)
+		commit->stage_was_there = true;
+	else if (faccessat(root, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
 		return commit_fail(commit, -errno, "cannot make '%s' in BACKING: %s", name, strerror(errno));
 	commit->stage = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (commit->stage < 0)
@@ -158,7 +160,7 @@ static int adopt_locked(struct commit *commit, uint64_t id, const char *name)
 	db_row_fini(&row);
 	if (inode != NULL)
 		inode_forget(fs, inode->nodeid, 1);
-	return result < 0 ? result : commit_follow(commit, id);
+	return result < 0 || handle != NULL ? result : commit_follow(commit, id);
 }
 
 static int make_node(struct commit *commit, uint64_t id, struct ids *made)

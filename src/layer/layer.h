@@ -42,6 +42,7 @@
 #include "inode.h"
 #include "layer/db.h"
 #include "layer/home.h"
+#include "layer/ids.h"
 #include "layer/pages.h"
 #include "layer/store.h"
 #include "mapping/cache.h"
@@ -143,6 +144,8 @@ struct layer {
 	bool counting;	     /* protected by lock; the next change is of a new generation */
 	int writable;	     /* constant; BACKING's root, through which a commit writes; -1: none */
 	pthread_mutex_t maintain_lock; /* held while the layer is committed or discarded from */
+	struct ids sought;	       /* protected by lock; nodes that subject_try_places() is looking for */
+	unsigned seeking;	       /* protected by lock; how deep */
 	struct layer_progress progress;
 	char stage[40]; /* set once, protected by lock then; see commit_is_stage(); "": none yet */
 	_Atomic uint64_t

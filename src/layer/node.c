@@ -277,6 +277,11 @@ int layer_adopt(struct fs *fs, struct inode *inode, int directory, const char *n
 	if (fd >= 0) {
 		fd_slot_fill(&fs->fds, &inode->slots[FD_PATH], inode, FD_PATH, fd, &use);
 		fd_use_end(&use);
+		/* Of what it stood for before. */
+		if (node->followed >= 0) {
+			close(node->followed);
+			node->followed = openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		}
 	}
 	pthread_rwlock_wrlock(&node->lock);
 	node->has_origin = true;

@@ -218,8 +218,13 @@ int subject_try_places(struct fs *fs, uint64_t id, const struct identity_key *ke
 		       void *context)
 {
 	struct identity_key stored = *key;
+	struct layer *layer = fs->layer;
 	int result = -ESTALE;
 
+	/* Looking for a directory may lead to the same again. What was not found in one search is not looked for twice. */
+	if (ids_add(&layer->sought, id) != 1)
+		return -ESTALE;
+	layer->seeking++;
 	stored.dev = keep_device(fs, key->dev);
 	for (int moved = 0; moved <= 1; moved++) {
 		int found = 0;
@@ -235,5 +240,7 @@ int subject_try_places(struct fs *fs, uint64_t id, const struct identity_key *ke
 				result = attempt(context, parent.inode, named.name);
 		}
 	}
+	if (--layer->seeking == 0)
+		ids_fini(&layer->sought);
 	return result;
 }

@@ -26,6 +26,8 @@
 #include "util.h"
 
 #define FORGET_WAIT_MS 2000
+/* A name that others replace between two system calls: is looked up again so often. */
+#define REPLACED_TRIES 10
 /* How long all workers may be at something else: on a busy machine they are so for moments. */
 #define UNATTENDED_MS 100
 
@@ -177,7 +179,7 @@ int inode_lookup(struct fs *fs, struct inode *directory, const char *name, struc
 {
 	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
 	CLEANUP(close_fd) int parent = -1;
-	int result = inode_fd(fs, directory, FD_PATH, &use);
+	int result = inode_fd(fs, directory, FD_PATH, &use), tries = 0;
 
 	if (result < 0)
 		return result;
@@ -185,8 +187,12 @@ int inode_lookup(struct fs *fs, struct inode *directory, const char *name, struc
 		return lookup_at(fs, use.fd, "", ret_found);
 	if (strcmp(name, "..") != 0 && atomic_load(&directory->covered))
 		return -ENOENT;
-	if (strcmp(name, "..") != 0)
-		return lookup_at(fs, use.fd, name, ret_found);
+	if (strcmp(name, "..") != 0) {
+		do
+			result = lookup_at(fs, use.fd, name, ret_found);
+		while (result == -ESTALE && ++tries < REPLACED_TRIES);
+		return result;
+	}
 	parent = openat(use.fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (parent < 0)
 		return -errno;

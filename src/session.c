@@ -257,13 +257,27 @@ void session_abort(struct session *session)
 	close(pipes[1]);
 }
 
+/* The library keeps an INTERRUPT that came after its request was answered, until the next request: this is that one. */
+static void flush_interrupt(struct session *session)
+{
+	struct {
+		struct fuse_in_header header;
+		struct fuse_forget_in forget;
+	} nothing = {.header = {.len = sizeof(nothing), .opcode = FUSE_FORGET}};
+	struct fuse_buf request = {.size = sizeof(nothing), .mem = &nothing};
+
+	if (session->fd >= 0)
+		fuse_session_process_buf(session->fuse, &request);
+}
+
 void session_free(struct session *session)
 {
 	if (session == NULL)
 		return;
-	session->fs->session = NULL;
 	/* Lets the library free what it keeps of the mount. */
 	session_abort(session);
+	flush_interrupt(session);
+	session->fs->session = NULL;
 	if (session->fd >= 0)
 		fuse_session_unmount(session->fuse);
 	close_fd(&session->fd);

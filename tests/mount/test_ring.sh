@@ -98,10 +98,19 @@ fcntl.lockf(fd, fcntl.LOCK_EX)
 
 def interrupted(me):
     mine = os.open(MNT + "/file", os.O_RDWR)
-    signal.signal(signal.SIGALRM, lambda number, frame: (_ for _ in ()).throw(InterruptedError()))
+    waits = []
+
+    def alarm(number, frame):
+        # Once for each wait: those that come after it must not end anything else.
+        if waits:
+            waits.clear()
+            raise InterruptedError()
+
+    signal.signal(signal.SIGALRM, alarm)
     me.say("waits")
     for n in range(300):
         with contextlib.suppress(InterruptedError):
+            waits.append(n)
             # Again and again, as the first may come before the call; the kernel tells of the first during it only.
             signal.setitimer(signal.ITIMER_REAL, 0.00005 + n % 10 * 0.0001, 0.02)
             fcntl.lockf(mine, fcntl.LOCK_EX)

@@ -28,7 +28,7 @@
 #define WAIT_STACK ((size_t)128 << 10)
 #define NUDGE_NS 2000000
 /* RELEASE was sent before the lock was asked for: it is being served, or another worker is about to. */
-#define RELEASE_TRIES 100
+#define RELEASE_TRIES 300
 #define RELEASE_PAUSE_NS 1000000
 
 struct lock_wait {

@@ -83,16 +83,18 @@ bool passthrough_open(struct fs *fs, struct inode *inode, struct file *file, boo
 
 void passthrough_close(struct fs *fs, struct inode *inode, struct file *file, bool writes)
 {
-	bool last;
+	bool last = false;
 	int backing = 0;
 
 	if (!atomic_load(&fs->passthrough))
 		return;
-	pthread_mutex_lock(&file->lock);
-	last = writes && atomic_fetch_sub(&file->unseen_writers, 1) == 1;
-	if (last)
-		watch_ignore_writes(fs, inode, false);
-	pthread_mutex_unlock(&file->lock);
+	if (writes) {
+		pthread_mutex_lock(&file->lock);
+		last = atomic_fetch_sub(&file->unseen_writers, 1) == 1;
+		if (last)
+			watch_ignore_writes(fs, inode, false);
+		pthread_mutex_unlock(&file->lock);
+	}
 	if (last) {
 		sync_unseen_end(fs, inode, file);
 		/* Events were not heeded while it wrote. */

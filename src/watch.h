@@ -59,7 +59,8 @@ void watch_close(struct fs *fs);
  * watch_ignore_writes() - have the kernel make no events of writes to a file, or make them again
  * @inode: borrowed
  *
- * For those whose events would not be heeded. Where it fails they come, and cost what events cost.
+ * For those whose events would not be heeded. Where it fails they come, and cost what events cost; or stay away until
+ * the kernel forgets the object, except for the one of a close.
  */
 void watch_ignore_writes(struct fs *fs, struct inode *inode, bool ignored);
 

@@ -33,10 +33,12 @@ int commit_stage(struct commit *commit)
 
 	if (commit->stage >= 0)
 		return 0;
-	if (mkdirat(root, name, 0700) < 0 && errno == EEXIST)
+	if (mkdirat(root, name, 0700) < 0) {
+		if (errno != EEXIST)
+			return commit_fail(commit, -errno, "cannot make '%s' in BACKING: %s", name,
+					   strerror(errno));
 		commit->stage_was_there = true;
-	else if (faccessat(root, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-		return commit_fail(commit, -errno, "cannot make '%s' in BACKING: %s", name, strerror(errno));
+	}
 	commit->stage = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (commit->stage < 0)
 		return commit_fail(commit, -errno, "cannot open '%s' in BACKING: %s", name, strerror(errno));

@@ -219,11 +219,12 @@ int subject_try_places(struct fs *fs, uint64_t id, const struct identity_key *ke
 {
 	struct identity_key stored = *key;
 	struct layer *layer = fs->layer;
-	int result = -ESTALE;
+	int result = -ESTALE, added;
 
 	/* Looking for a directory may lead to the same again. What was not found in one search is not looked for twice. */
-	if (ids_add(&layer->sought, id) != 1)
-		return -ESTALE;
+	added = ids_add(&layer->sought, id);
+	if (added != 1)
+		return added < 0 ? added : -ESTALE;
 	layer->seeking++;
 	stored.dev = keep_device(fs, key->dev);
 	for (int moved = 0; moved <= 1; moved++) {

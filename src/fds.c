@@ -8,6 +8,8 @@
 #include "fds.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "util.h"
 
@@ -138,6 +140,13 @@ void fd_slot_fill(struct fd_cache *cache, struct fd_slot *slot, void *object, en
 		close(fd);
 	else
 		*ret_use = (struct fd_use){.cache = cache, .slot = NULL, .fd = fd};
+}
+
+int fd_slot_renew(struct fd_cache *cache, struct fd_slot *slot, int fd)
+{
+	CLEANUP(fd_use_end) struct fd_use use = FD_USE_NONE;
+
+	return fd_slot_use(cache, slot, &use) && dup3(fd, use.fd, O_CLOEXEC) < 0 ? -errno : 0;
 }
 
 void fd_slot_close(struct fd_cache *cache, struct fd_slot *slot)

@@ -87,6 +87,14 @@ void fd_slot_fill(struct fd_cache *cache, struct fd_slot *slot, void *object, en
 /** fd_use_end() - end a use; accepts FD_USE_NONE and a use that has ended. For CLEANUP(). */
 void fd_use_end(struct fd_use *use);
 
+/**
+ * fd_slot_renew() - what a slot's descriptor refers to becomes what @fd refers to, for who uses it, too
+ * @fd: of the same file; stays the caller's
+ *
+ * Does nothing where the slot has none. Return: 0 or -errno of dup3(2).
+ */
+int fd_slot_renew(struct fd_cache *cache, struct fd_slot *slot, int fd);
+
 /** fd_slot_close() - empty a slot, at the latest when its last use ends. Locks: cache->lock. */
 void fd_slot_close(struct fd_cache *cache, struct fd_slot *slot);
 

@@ -93,13 +93,15 @@ int inode_fd(struct fs *fs, struct inode *inode, enum fd_kind kind, struct fd_us
 	static const int flags[] = {[FD_PATH] = O_PATH, [FD_READ] = O_RDONLY, [FD_WRITE] = O_RDWR};
 	int fd;
 
+	/* The one that the others were opened through first: it knows the file's name best. */
+	if (kind == FD_PATH && fd_slot_use(&fs->fds, &inode->slots[FD_PATH], ret_use))
+		return 0;
 	if (kind != FD_PATH && !(kind == FD_READ && atomic_load(&inode->write_only)) &&
 	    fd_slot_use(&fs->fds, &inode->slots[FD_WRITE], ret_use))
 		return 0;
 	if (kind != FD_WRITE && fd_slot_use(&fs->fds, &inode->slots[FD_READ], ret_use))
 		return 0;
-	if (kind == FD_PATH && (fd_slot_use(&fs->fds, &inode->slots[FD_PATH], ret_use) ||
-				fd_slot_use(&fs->fds, &inode->slots[FD_WRITE], ret_use)))
+	if (kind == FD_PATH && fd_slot_use(&fs->fds, &inode->slots[FD_WRITE], ret_use))
 		return 0;
 	fd = inode_open(fs, inode, flags[kind]);
 	if (fd == -EACCES && kind == FD_WRITE) {

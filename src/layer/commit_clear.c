@@ -196,14 +196,15 @@ static int clear_stage(struct commit *commit, bool *ret_wanted)
 				      &commit->staged);
 	for (size_t i = 0; i < commit->later.count && result == 0; i++)
 		result = place_later(commit, commit->later.list[i] - 1);
-	/* The list grows by what is in the way. */
+	/* The list grows by what is in the way; and what nothing led to may turn up there. */
 	do {
 		known = commit->staged.count;
+		commit->found = false;
 		for (size_t i = 0; i < commit->staged.count && result == 0; i++)
 			result = place_again(commit, commit->staged.list[i], ret_wanted);
 		for (size_t i = 0; i < commit->staged.count && result == 0; i++)
 			result = empty_unwanted(commit, commit->staged.list[i], ret_wanted);
-	} while (result == 0 && commit->staged.count > known);
+	} while (result == 0 && (commit->staged.count > known || commit->found));
 	for (size_t i = 0; i < commit->staged.count && result == 0 && !*ret_wanted; i++)
 		result = let_go(commit, commit->staged.list[i]);
 	return result;

@@ -160,31 +160,39 @@ void commit_placed(struct inode *inode, int directory, const char *name)
 	node->followed = fd;
 }
 
+/* The inode's descriptors come to know a name that @fd was opened by; theirs is no more. */
+static void renew(struct fs *fs, struct inode *inode, int fd)
+{
+	CLEANUP(close_fd) int again = -1;
+	char number[16];
+
+	(void)fd_slot_renew(&fs->fds, &inode->slots[FD_PATH], fd);
+	if (fd_slot_peek(&inode->slots[FD_READ]) < 0)
+		return;
+	snprintf(number, sizeof(number), "%d", fd);
+	again = openat(fs->proc_fd, number, O_RDONLY | O_NOATIME | O_CLOEXEC);
+	if (again < 0)
+		again = openat(fs->proc_fd, number, O_RDONLY | O_CLOEXEC);
+	if (again >= 0)
+		(void)fd_slot_renew(&fs->fds, &inode->slots[FD_READ], again);
+}
+
 void commit_refresh(struct commit *commit)
 {
 	struct fs *fs = commit->fs;
 
 	for (size_t i = 0; i < commit->followed.count; i++) {
-		CLEANUP(free_pointer) char *path = NULL;
-		CLEANUP(close_fd) int there = -1, fd = -1;
+		CLEANUP(close_fd) int fd = -1;
 		struct inode *inode = commit->inodes[i];
-		struct node *node = layer_peek(inode);
-		struct fd_use use;
+		const struct node *node = layer_peek(inode);
 
-		path = subject_origin_path(fs, inode);
-		if (path != NULL)
-			there = open_same(inode, fs->layer->writable, path, O_PATH);
-		if (S_ISDIR(inode->type) || there >= 0 || node == NULL || node->followed < 0)
+		if (S_ISDIR(inode->type) || node == NULL || node->followed < 0)
 			continue;
 		fd = open_by_name(fs, inode, commit->followed.list[i], O_PATH);
 		if (fd < 0)
 			fd = reopen(node->followed, O_PATH);
-		if (fd < 0)
-			continue;
-		fd_slot_close(&fs->fds, &inode->slots[FD_PATH]);
-		fd_slot_fill(&fs->fds, &inode->slots[FD_PATH], inode, FD_PATH, fd, &use);
-		fd_use_end(&use);
-		fd = -1;
+		if (fd >= 0)
+			renew(fs, inode, fd);
 	}
 }
 

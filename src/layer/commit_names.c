@@ -220,8 +220,12 @@ static int secure_here(struct commit *commit, uint64_t id, int parent, const cha
 	commit_stage_name(id, staged);
 	result = S_ISDIR(there->stx_mode) ? renameat2(parent, name, commit->stage, staged, RENAME_NOREPLACE)
 					  : linkat(parent, name, commit->stage, staged, 0);
+	if (result == 0) {
+		commit->found = true;
+		return commit_follow(commit, id);
+	}
 	/* A directory that was secured is not here any more. */
-	return result < 0 && errno != EEXIST && errno != ENOENT ? -errno : 0;
+	return errno != EEXIST && errno != ENOENT ? -errno : 0;
 }
 
 /*

@@ -42,6 +42,7 @@ struct commit {
 	struct ids staged;	  /* nodes that have a name in the stage */
 	struct ids later;	  /* one more than the index of names for which serving has to be stopped */
 	bool stage_was_there;	  /* an interrupted try has left it */
+	bool found;		  /* one of staged has got its name in the stage later than that */
 	int stage;		  /* the directory in BACKING where things are prepared, or -1 */
 	struct statx root_before; /* BACKING's root before that was made */
 	unsigned trash;

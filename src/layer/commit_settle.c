@@ -25,6 +25,36 @@ static int keep_name(struct layer_db *db, const struct commit_name *name)
 	return db_entry_put(db, name->parent, name->name, name->node);
 }
 
+/* Only its names lead to what no handle does: they stay as long as the record does. */
+static bool is_lead(const struct commit *commit, const struct subject *subject)
+{
+	return subject->inode != NULL && subject->inode->handle == NULL && !S_ISDIR(subject->type) &&
+	       !ids_has(&commit->nodes, subject->id);
+}
+
+/* To be moved changes an object's ctime. What is not selected, and came out of the way, is not changed by that. */
+static int note_move(struct commit *commit, const struct subject *subject)
+{
+	struct node *node = layer_peek(subject->inode);
+	struct origin_state now;
+	struct statx stx;
+
+	if (node == NULL || ids_has(&commit->nodes, subject->id) ||
+	    layer_backing_statx(commit->fs, subject->inode, &stx) < 0)
+		return 0;
+	now = origin_state(&stx);
+	pthread_rwlock_wrlock(&node->lock);
+	/* Whoever writes to it there changes its mtime, too. */
+	now.mtime = node->before.mtime;
+	if (node->before.known && now.size == node->before.size &&
+	    origin_compare(&now, &stx) == ORIGIN_SAME) {
+		node->before = now;
+		node->unsaved = true;
+	}
+	pthread_rwlock_unlock(&node->lock);
+	return layer_save(commit->fs, subject->inode, node);
+}
+
 /* Is the name in BACKING what it is in the layer? Then the layer need not say it. */
 static int settle_name(struct commit *commit, const struct commit_name *name, bool directories,
 		       bool *ret_settled)
@@ -52,6 +82,9 @@ static int settle_name(struct commit *commit, const struct commit_name *name, bo
 		result = subject_open(commit->fs, name->node, &subject);
 		if (result < 0 || !taken || subject.inode == NULL || !commit_same(subject.inode, &there))
 			return result == -ENOENT ? 0 : result;
+		result = note_move(commit, &subject);
+		if (result < 0 || is_lead(commit, &subject))
+			return result;
 	} else if (taken) {
 		return 0;
 	}

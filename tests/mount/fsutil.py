@@ -166,9 +166,19 @@ def outcome(function, *args, **kwargs):
         return errno.errorcode[error.errno]
 
 
+def brief(value):
+    text = repr(value)
+    return text if len(text) <= 2000 else "%s... (%d characters)" % (text[:2000], len(text))
+
+
 def equal(actual, expected, what=""):
-    if actual != expected:
-        raise AssertionError("%s: expected %r, got %r" % (what or "value", expected, actual))
+    if actual == expected:
+        return
+    if isinstance(actual, dict) and isinstance(expected, dict):
+        different = [key for key in {**expected, **actual} if (key in actual, actual.get(key)) !=
+                     (key in expected, expected.get(key))]
+        actual, expected = ({key: side[key] for key in different if key in side} for side in (actual, expected))
+    raise AssertionError("%s: expected %s, got %s" % (what or "value", brief(expected), brief(actual)))
 
 
 def skip(reason):

@@ -113,6 +113,34 @@ equal(os.path.isdir(BACKING + "/within/turned"), True)
 PY
 stop_mount
 
+# The daemon opens it by the name that it has in the stage, which goes.
+new_backing
+mount_layer opened
+check 'what is opened while a commit waits is found again by the next ones' py <<'PY'
+from meanwhile import *
+write_file(here("old"), b"first" * 2000)
+with syncs_delayed("2"):
+    process = committing()
+    wait_until(20, lambda: os.path.exists(BACKING + "/old"))
+    equal(read_file(here("old")), b"first" * 2000)
+    equal(process.poll(), None, "the commit is still at it")
+equal(process.wait(30), 0, process.stderr.read())
+write_file(here("new"), b"new")
+with syncs_delayed("2"):
+    process = committing()
+    wait_until(20, lambda: os.path.exists(BACKING + "/new"))
+    write_file(here("old"), b"second")
+    rename(here("old"), here("old-now"))
+    rename(here("new"), here("old"))
+    equal(process.poll(), None, "the commit is still at it")
+equal(process.wait(30), 0, process.stderr.read())
+write_file(here("old-now"), b"third")
+commit()
+equal(content(MNT), {"old": b"new", "old-now": b"third"})
+equal(content(BACKING), {"old": b"new", "old-now": b"third"})
+PY
+stop_mount
+
 # One of some paths is killed when what it has in the stage is not below them any more.
 expect_stderr 'a commit of layer .* was interrupted'
 expect_stderr 'was changed in BACKING since the layer has pages of it'

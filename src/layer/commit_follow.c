@@ -129,10 +129,7 @@ int commit_follow(struct commit *commit, uint64_t id)
 	if (result == -ESTALE)
 		return 0;
 	if (result == -EMFILE || result == -ENFILE)
-		return commit_fail(
-			commit, result,
-			"without CAP_DAC_READ_SEARCH each object of a commit needs a descriptor: %s",
-			strerror(-result));
+		return say_limit(commit, result);
 	if (result >= 0)
 		result = keep_inode(commit, subject.inode);
 	if (result == 0)

@@ -129,7 +129,7 @@ static int adopt_locked(struct commit *commit, uint64_t id, const char *name)
 	struct node_row row;
 	struct inode *inode;
 	struct statx stx;
-	bool had_origin;
+	bool had_origin, has_handle;
 	int result;
 
 	if (statx(commit->stage, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &stx) < 0)
@@ -144,6 +144,7 @@ static int adopt_locked(struct commit *commit, uint64_t id, const char *name)
 		result = identity_handle_new(commit->stage, name, 0, &handle);
 	free(row.handle);
 	row.handle = handle;
+	has_handle = handle != NULL;
 	/* What BACKING does not tell any more. */
 	row.own |= OWN_ATTRIBUTES | OWN_MTIME;
 	row.has_origin = true;
@@ -162,7 +163,7 @@ static int adopt_locked(struct commit *commit, uint64_t id, const char *name)
 	db_row_fini(&row);
 	if (inode != NULL)
 		inode_forget(fs, inode->nodeid, 1);
-	return result < 0 || handle != NULL ? result : commit_follow(commit, id);
+	return result < 0 || has_handle ? result : commit_follow(commit, id);
 }
 
 static int make_node(struct commit *commit, uint64_t id, struct ids *made)

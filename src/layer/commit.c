@@ -17,7 +17,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/statvfs.h>
 
 #include "fs.h"
@@ -39,19 +38,6 @@ static void commit_fini(struct commit *commit)
 	ids_fini(&commit->staged);
 	ids_fini(&commit->later);
 	close_fd(&commit->stage);
-}
-
-/* A name that no other layer's commit has. */
-static int name_stage(struct layer *layer)
-{
-	uint64_t number;
-
-	if (layer->stage[0] != '\0')
-		return 0;
-	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
-		return -EIO;
-	snprintf(layer->stage, sizeof(layer->stage), ".memmapfs-commit-%016" PRIx64, number);
-	return 0;
 }
 
 static int begin(struct commit *commit, char *const *paths, size_t count)
@@ -79,8 +65,6 @@ static int begin(struct commit *commit, char *const *paths, size_t count)
 		result = -ENOMEM;
 	for (size_t i = 0; i < commit->nodes.count && result == 0; i++)
 		result = commit_follow(commit, commit->nodes.list[i]);
-	if (result == 0)
-		result = name_stage(fs->layer);
 	if (result == 0 &&
 	    statx(fs->layer->writable, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &commit->root_before) < 0)
 		result = -errno;
@@ -152,8 +136,6 @@ static int run(struct commit *commit, char *const *paths, size_t count)
 	if (result == 0) {
 		layer_stop_begin(fs);
 		result = commit_settle(commit);
-		if (result == 0)
-			fs->layer->stage[0] = '\0';
 		layer_stop_end(fs);
 	}
 	return result == 0 ? keep_commit(fs) : result;

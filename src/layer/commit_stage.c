@@ -18,7 +18,7 @@
 
 bool commit_is_stage(const struct fs *fs, const struct inode *directory, const char *name)
 {
-	return directory == fs->root && fs->layer->stage[0] != '\0' && strcmp(name, fs->layer->stage) == 0;
+	return directory == fs->root && strcmp(name, fs->layer->stage) == 0;
 }
 
 void commit_stage_name(uint64_t id, char ret_name[32])

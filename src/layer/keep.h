@@ -51,12 +51,20 @@ int keep_backing(const char *path, char **ret_backing, char **ret_error);
  */
 int keep_commit_begin(struct fs *fs, char *const *paths, size_t count);
 
+/**
+ * keep_commit_stage() - name the stage of the layer's commits: as the one that was interrupted has it, or else by a
+ * random number, so that no other layer's has it
+ *
+ * Before anybody is served. Return: 0 or -errno; -EUCLEAN: what was noted is damaged.
+ */
+int keep_commit_stage(struct fs *fs);
+
 /** keep_commit_end() - note that it has ended. Return: likewise. */
 int keep_commit_end(struct fs *fs);
 
 /**
  * keep_commit_noted() - the commit that was noted and has not ended
- * @ret_paths: malloc'ed, and each of them; none: everything. NULL: only asks, and has its stage known
+ * @ret_paths: malloc'ed, and each of them; none: everything. NULL: only asks
  *
  * Return: 1, 0 where there is none, or -errno of the database.
  */

@@ -4,7 +4,10 @@
  * its paths, each with a zero byte behind it.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "fs.h"
 #include "layer/keep.h"
@@ -39,27 +42,52 @@ int keep_commit_begin(struct fs *fs, char *const *paths, size_t count)
 	return put_note(fs, note, size);
 }
 
+/* Return: its size, 0 where there is none, or -errno. @ret_note: malloc'ed, with a zero byte behind it */
+static ssize_t get_note(struct fs *fs, char **ret_note)
+{
+	ssize_t size;
+
+	if (!fs->layer->kept)
+		return 0;
+	LOCK_SCOPE(&fs->layer->lock);
+	size = db_fact_get(fs->layer->db, FACT_COMMIT, (void **)ret_note);
+	return size == -ENODATA ? 0 : size;
+}
+
+int keep_commit_stage(struct fs *fs)
+{
+	CLEANUP(free_pointer) char *note = NULL;
+	struct layer *layer = fs->layer;
+	ssize_t size = get_note(fs, &note);
+	uint64_t number;
+
+	if (size < 0)
+		return (int)size;
+	if (size > 0) {
+		if (strlen(note) >= sizeof(layer->stage))
+			return -EUCLEAN;
+		memcpy(layer->stage, note, strlen(note) + 1);
+		return 0;
+	}
+	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+		return -EIO;
+	snprintf(layer->stage, sizeof(layer->stage), ".memmapfs-commit-%016" PRIx64, number);
+	return 0;
+}
+
 int keep_commit_noted(struct fs *fs, char ***ret_paths, size_t *ret_count)
 {
 	CLEANUP(free_pointer) char *note = NULL;
 	const char *at, *end;
 	char **paths;
 	size_t count = 0;
-	ssize_t size;
+	ssize_t size = get_note(fs, &note);
 
-	if (!fs->layer->kept)
-		return 0;
-	pthread_mutex_lock(&fs->layer->lock);
-	size = db_fact_get(fs->layer->db, FACT_COMMIT, (void **)&note);
-	pthread_mutex_unlock(&fs->layer->lock);
 	if (size <= 0)
-		return size == -ENODATA ? 0 : (int)size;
-	end = note + size;
-	if (strlen(note) >= sizeof(fs->layer->stage))
-		return -EUCLEAN;
-	memcpy(fs->layer->stage, note, strlen(note) + 1);
+		return (int)size;
 	if (ret_paths == NULL)
 		return 1;
+	end = note + size;
 	paths = calloc((size_t)size, sizeof(paths[0]));
 	for (at = note + strlen(note) + 1; paths != NULL && at < end; at += strlen(at) + 1)
 		paths[count++] = strdup(at);

@@ -147,7 +147,7 @@ struct layer {
 	struct ids sought;	       /* protected by lock; nodes that subject_try_places() is looking for */
 	unsigned seeking;	       /* protected by lock; how deep */
 	struct layer_progress progress;
-	char stage[40]; /* set once, protected by lock then; see commit_is_stage(); "": none yet */
+	char stage[40]; /* constant; see keep_commit_stage() and commit_is_stage() */
 	_Atomic uint64_t
 		forgotten; /* nodes that went from memory after they were changed: where versions begin */
 	pthread_mutex_t commit_lock;	/* taken before lock; held until what is committed is on the disk */

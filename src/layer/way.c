@@ -68,7 +68,7 @@ static int inode_by_path(struct fs *fs, const struct node_row *row, struct inode
 
 	if (row->path != NULL)
 		result = inode_at(fs, root, row->path, row, ret_inode);
-	if (result == -ESTALE && fs->layer->stage[0] != '\0') {
+	if (result == -ESTALE) {
 		snprintf(staged, sizeof(staged), "%s/%" PRIx64, fs->layer->stage, row->id);
 		result = inode_at(fs, root, staged, row, ret_inode);
 	}

@@ -23,7 +23,7 @@ images+=("$CONNECTIONS")
 # A mount that hangs then is ended by its connection, so that the test goes on.
 killed_waiting() {
 	py <<'PY'
-daemon, size = int(os.environ["DAEMON"]), 65536 # one request
+daemon = int(os.environ["DAEMON"])
 FSYNC = {"x86_64": "74", "aarch64": "82"}.get(os.uname().machine) or skip("the number of fsync(2) here?")
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 image = os.open(os.environ["IMAGE"], os.O_RDONLY)
@@ -54,9 +54,11 @@ def family():
 
 def store(me):
     fd = os.open(MNT + "/stored", os.O_CREAT | os.O_RDWR)
-    os.ftruncate(fd, size)
-    view = mmap.mmap(fd, size)
-    view[:] = b"s" * size
+    os.ftruncate(fd, 4096)
+    view = mmap.mmap(fd, 4096)
+    me.say("ready")
+    me.wait_for_go()
+    view[0] = 1
     me.say("stored")
     me.wait_for_go()
 
@@ -73,9 +75,12 @@ def sync(me):
     me.say("refused")
 
 storing = Process(store)
-equal(storing.hear(30), "stored")
+equal(storing.hear(30), "ready")
 fcntl.ioctl(image, FIFREEZE, 0)
 try:
+    # Only now, and no more than this: somebody else may call sync(2) at any moment.
+    storing.go()
+    equal(storing.hear(30), "stored")
     syncing = Process(sync)
     wait_until(20, lambda: any(("D", FSYNC) in threads_of(pid) for pid in family()))
     waiting = family()
@@ -98,6 +103,7 @@ for ((round = 1; round <= rounds; round++)); do
 	use_image_as_backing
 	start_mount_at "$BACKING" "$(mktemp -d "$WORK/mnt.XXXXXX")" sync_interval=1h
 	check "killed while it waits for stores, the daemon ends, and the mount with it ($round)" killed_waiting
+	kill -KILL "$DAEMON" 2>/dev/null || true
 	wait "$DAEMON" 2>/dev/null || true
 	daemons[${#daemons[@]} - 1]=''
 	umount -l "$MNT"

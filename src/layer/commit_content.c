@@ -286,34 +286,61 @@ static int write_attributes(struct commit *commit, const struct subject *subject
 	return result;
 }
 
+/*
+ * What was written here may lie under names that the layer covers, by now also those the commit began with: the next
+ * one would take it for somebody else's work.
+ */
+static int note_written(struct commit *commit, const struct inode *inode, int fd)
+{
+	struct layer_db *db = commit->fs->layer->db;
+	int result = db_has_covered(db);
+	struct statx now;
+
+	if (result <= 0)
+		return result;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &now) < 0)
+		return -errno;
+	result = db_begin(db);
+	return result < 0 ? result : db_end(db, db_covered_now(db, &inode->key, &now));
+}
+
+/* As far as it was written, whatever came of that. */
+static int write_object_end(struct commit *commit, const struct subject *subject, int fd, int result)
+{
+	struct node *node = layer_peek(subject->inode);
+	struct statx stx;
+	uint32_t own;
+	int noted = 0;
+
+	LOCK_SCOPE(&commit->fs->layer->lock);
+	pthread_rwlock_rdlock(&node->lock);
+	stx = node_stat_statx(&node->stx);
+	own = atomic_load(&node->own);
+	pthread_rwlock_unlock(&node->lock);
+	if (result == 0)
+		result = write_attributes(commit, subject, &stx, own, fd);
+	if (S_ISREG(subject->type))
+		noted = note_written(commit, subject->inode, fd);
+	return result < 0 ? result : noted;
+}
+
 static int write_object(struct commit *commit, const struct subject *subject, uint64_t *ret_version)
 {
 	bool content = S_ISREG(subject->type) && (subject->own & OWN_CONTENT);
 	CLEANUP(close_fd) int fd = commit_open(commit->fs, subject->inode, O_PATH | O_NOFOLLOW);
 	CLEANUP(close_fd) int file = -1;
-	struct node *node = layer_peek(subject->inode);
 	char link[32];
-	struct statx stx;
-	uint32_t own;
 	int result = 0;
 
 	if (fd < 0)
 		return fd;
-	*ret_version = atomic_load(&node->version);
+	*ret_version = atomic_load(&layer_peek(subject->inode)->version);
 	if (content) {
 		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 		file = open(link, O_WRONLY | O_CLOEXEC);
 		result = file < 0 ? -errno : copy_content(commit, subject->inode, file, false);
 	}
-	if (result < 0)
-		return result;
-	pthread_mutex_lock(&commit->fs->layer->lock);
-	pthread_rwlock_rdlock(&node->lock);
-	stx = node_stat_statx(&node->stx);
-	own = atomic_load(&node->own);
-	pthread_rwlock_unlock(&node->lock);
-	result = write_attributes(commit, subject, &stx, own, fd);
-	pthread_mutex_unlock(&commit->fs->layer->lock);
+	result = write_object_end(commit, subject, fd, result);
 	/* Before the layer's pages go. */
 	if (result == 0 && content && commit->fs->layer->kept && fsync(file) < 0)
 		result = -errno;

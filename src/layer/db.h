@@ -252,6 +252,17 @@ int db_entry_named(struct layer_db *db, uint64_t parent, const char *name, struc
 int db_whiteout_of(struct layer_db *db, const struct identity_key *removed, uint64_t index,
 		   struct db_named *ret_named);
 
+/** db_has_covered() - does any name stand over something of BACKING's? Return: 0, 1, or as above. */
+int db_has_covered(struct layer_db *db);
+
+/**
+ * db_covered_now() - an object of BACKING was written by the mount itself: whatever name covers it, it looks like this now
+ * @now: of which size and mtime are taken
+ *
+ * Return: as above.
+ */
+int db_covered_now(struct layer_db *db, const struct identity_key *key, const struct statx *now);
+
 /** db_node_next() - the record with the smallest id above @after. Return: as db_node_load(). */
 int db_node_next(struct layer_db *db, uint64_t after, struct node_row *ret_row);
 

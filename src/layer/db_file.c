@@ -67,6 +67,11 @@ static const char totals[] =
 	"SELECT e.name,e.node,n.mode,n.origin_dev,n.origin_ino,n.origin_birth,e.parent,e.removed_ino,"       \
 	"e.removed_birth,e.removed_size,e.removed_mtime,e.removed_mtime_ns FROM entries e"                   \
 	" LEFT JOIN nodes n ON n.id=e.node "
+/* As the indexes have it. */
+#define BY_WHITEOUT "node=0 AND "
+#define BY_NODE "node<>0 AND removed_ino<>0 AND "
+#define COVERED "removed_size=?3,removed_mtime=?4,removed_mtime_ns=?5"
+#define OBJECT "removed_ino=?1 AND removed_birth=?2"
 
 static const char *const texts[STATEMENTS] = {
 	[BEGIN] = "SAVEPOINT change",
@@ -116,6 +121,13 @@ static const char *const texts[STATEMENTS] = {
 		   "(SELECT value FROM facts WHERE name='pages')",
 	[NAMELESS] = "SELECT id FROM nodes WHERE links=0 LIMIT 1",
 	[NODE_EXISTS] = "SELECT 1 FROM nodes WHERE id=?1",
+	/* Whiteouts and other names have an index each; inode numbers are stored as signed ones. */
+	[COVERED_ANY] = "SELECT EXISTS(SELECT 1 FROM entries WHERE " BY_WHITEOUT "removed_ino>0) OR"
+			" EXISTS(SELECT 1 FROM entries WHERE " BY_WHITEOUT "removed_ino<0) OR"
+			" EXISTS(SELECT 1 FROM entries WHERE " BY_NODE "removed_ino>0) OR"
+			" EXISTS(SELECT 1 FROM entries WHERE " BY_NODE "removed_ino<0)",
+	[COVERED_BY_WHITEOUTS] = "UPDATE entries SET " COVERED " WHERE " BY_WHITEOUT OBJECT,
+	[COVERED_BY_NODES] = "UPDATE entries SET " COVERED " WHERE " BY_NODE OBJECT,
 };
 
 int db_error(int code)
@@ -213,6 +225,13 @@ static int add_totals(struct layer_db *db)
 	return result < 0 ? result : execute(db, "COMMIT");
 }
 
+/* Nothing depends on it but how long db_covered_now() takes, so it is no matter of the format. */
+static int add_index(struct layer_db *db)
+{
+	return execute(db, "CREATE INDEX IF NOT EXISTS covers ON entries(removed_ino)"
+			   " WHERE node<>0 AND removed_ino<>0");
+}
+
 static int prepare_file(struct layer_db *db)
 {
 	bool empty = false;
@@ -234,6 +253,8 @@ static int prepare_file(struct layer_db *db)
 		if (result == 0)
 			result = add_totals(db);
 	}
+	if (result == 0)
+		result = add_index(db);
 	return result < 0 ? result
 			  : execute(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
 					"PRAGMA temp_store=MEMORY");

@@ -119,6 +119,32 @@ int db_whiteout_of(struct layer_db *db, const struct identity_key *removed, uint
 	return read_named(statement, ret_named);
 }
 
+int db_has_covered(struct layer_db *db)
+{
+	CLEANUP(db_end_statement) sqlite3_stmt *statement = db->statements[COVERED_ANY];
+	int code = sqlite3_step(statement);
+
+	return code == SQLITE_ROW ? sqlite3_column_int(statement, 0) : db_error(code);
+}
+
+int db_covered_now(struct layer_db *db, const struct identity_key *key, const struct statx *now)
+{
+	static const enum statement statements[] = {COVERED_BY_WHITEOUTS, COVERED_BY_NODES};
+	int result = 0;
+
+	for (size_t i = 0; i < ARRAY_LENGTH(statements) && result == 0; i++) {
+		sqlite3_stmt *statement = db->statements[statements[i]];
+
+		db_bind_number(statement, 1, key->ino);
+		db_bind_number(statement, 2, (uint64_t)key->birth_ns);
+		db_bind_number(statement, 3, now->stx_size);
+		db_bind_number(statement, 4, (uint64_t)now->stx_mtime.tv_sec);
+		db_bind_number(statement, 5, now->stx_mtime.tv_nsec);
+		result = db_run(statement);
+	}
+	return result;
+}
+
 int db_xattrs_delete(struct layer_db *db, uint64_t node)
 {
 	sqlite3_stmt *statement = db->statements[NODE_DELETE_XATTRS];

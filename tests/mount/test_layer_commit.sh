@@ -262,11 +262,11 @@ def worker(me):
 process = Process(worker)
 rounds = 0
 while not process.hears_within(0):
-    commit(MNT, "--force")
+    commit(MNT)
     rounds += 1
 equal(process.hear(), "done")
 equal(rounds > 1, True, rounds)
-commit(MNT, "--force")
+commit(MNT)
 expected = pickle.loads(read_file(WORK + "/expected"))
 equal({name: read_file(BACKING + "/busy/" + name) for name in os.listdir(BACKING + "/busy")}, expected)
 equal(changes(MNT), {})

@@ -141,6 +141,31 @@ equal(content(BACKING), {"old": b"new", "old-now": b"third"})
 PY
 stop_mount
 
+# What is written last was noted, when a name of it went, as what BACKING had there.
+new_backing
+echo file >"$BACKING/kept"
+ln "$BACKING/kept" "$BACKING/removed"
+ln "$BACKING/kept" "$BACKING/replaced"
+mount_layer written
+check 'what a commit itself writes is no change by others to the next one' py <<'PY'
+from meanwhile import *
+write_file(here("kept"), b"first")
+with syncs_delayed("2"):
+    process = committing()
+    wait_until(20, lambda: read_file(BACKING + "/kept") == b"first")
+    os.unlink(here("removed"))
+    write_file(here("new"), b"new")
+    rename(here("new"), here("replaced"))
+    write_file(here("kept"), b"second")
+    equal(process.poll(), None, "the commit is still at it")
+equal(process.wait(30), 0, process.stderr.read())
+equal(content(BACKING), {"kept": b"second", "removed": b"second", "replaced": b"second"})
+commit()
+equal(content(MNT), {"kept": b"second", "replaced": b"new"})
+equal(content(BACKING), {"kept": b"second", "replaced": b"new"})
+PY
+stop_mount
+
 # One of some paths is killed when what it has in the stage is not below them any more.
 expect_stderr 'a commit of layer .* was interrupted'
 expect_stderr 'was changed in BACKING since the layer has pages of it'

@@ -191,8 +191,8 @@ from expect import *
 import sqlite3
 layer = os.environ["LAYER"]
 db = sqlite3.connect(layer + "/layer.db")
-db.execute("DROP INDEX names")
-db.execute("DROP INDEX whiteouts")
+for index in ("names", "whiteouts", "covers"):
+    db.execute("DROP INDEX " + index)
 for table, names in (("nodes", "before_size before_mtime before_mtime_ns before_ctime before_ctime_ns"),
                      ("entries", "removed_ino removed_birth removed_size removed_mtime removed_mtime_ns")):
     for name in names.split():

@@ -149,6 +149,56 @@ START_TEST(entries_and_nodes_are_gone_through_in_order)
 }
 END_TEST
 
+static void expect_covered(uint64_t parent, const char *name, uint64_t size, time_t mtime)
+{
+	struct db_named named;
+
+	ck_assert_int_eq(db_entry_named(db, parent, name, &named), 0);
+	ck_assert(named.removed.known);
+	ck_assert_uint_eq(named.removed.size, size);
+	ck_assert_int_eq(unpacked_time(named.removed.mtime).tv_sec, mtime);
+	db_named_fini(&named);
+}
+
+/* Every name that covers the object, and no other. */
+START_TEST(what_is_covered_can_be_said_to_look_otherwise)
+{
+	/* Inode numbers are unsigned, and SQLite's are not. */
+	const uint64_t inos[] = {5, UINT64_MAX - 4};
+	struct node_row row = row_of(2);
+
+	ck_assert_int_eq(db_node_insert(db, &row), 0);
+	ck_assert_int_eq(db_entry_put(db, 1, "plain", 2), 0);
+	ck_assert_int_eq(db_entry_put(db, 1, "gone", DB_WHITEOUT), 0);
+	ck_assert_int_eq(db_entry_cover(db, 1, "new", 2, &(struct statx){0}), 0);
+	ck_assert_int_eq(db_has_covered(db), 0);
+	for (size_t i = 0; i < ARRAY_LENGTH(inos); i++) {
+		struct statx covered = {.stx_mask = STATX_BTIME, .stx_ino = inos[i], .stx_size = 77};
+		struct statx now = {.stx_size = 99, .stx_mtime.tv_sec = 8};
+		struct statx later = covered;
+		struct identity_key key = identity_of_statx(&covered);
+
+		later.stx_btime.tv_sec = 1;
+		ck_assert_int_eq(db_entry_cover(db, 1, "whiteout", DB_WHITEOUT, &covered), 0);
+		ck_assert_int_eq(db_has_covered(db), 1);
+		ck_assert_int_eq(db_entry_delete(db, 1, "whiteout"), 0);
+		ck_assert_int_eq(db_has_covered(db), 0);
+		ck_assert_int_eq(db_entry_cover(db, 1, "replaced", 2, &covered), 0);
+		ck_assert_int_eq(db_has_covered(db), 1);
+		ck_assert_int_eq(db_entry_cover(db, 1, "whiteout", DB_WHITEOUT, &covered), 0);
+		ck_assert_int_eq(db_entry_cover(db, 1, "reused", DB_WHITEOUT, &later), 0);
+		ck_assert_int_eq(db_covered_now(db, &key, &now), 0);
+		expect_covered(1, "replaced", 99, 8);
+		expect_covered(1, "whiteout", 99, 8);
+		expect_covered(1, "reused", 77, 0);
+		ck_assert_int_eq(db_entry_delete(db, 1, "replaced"), 0);
+		ck_assert_int_eq(db_entry_delete(db, 1, "whiteout"), 0);
+		ck_assert_int_eq(db_entry_delete(db, 1, "reused"), 0);
+	}
+	expect_covered(1, "new", 0, 0);
+}
+END_TEST
+
 /* One without an origin, a handle or pages has none afterwards either. */
 START_TEST(what_is_not_there_stays_away)
 {
@@ -409,6 +459,7 @@ void add_tests(TCase *tests)
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, a_record_comes_back_as_it_was);
 	tcase_add_test(tests, entries_and_nodes_are_gone_through_in_order);
+	tcase_add_test(tests, what_is_covered_can_be_said_to_look_otherwise);
 	tcase_add_test(tests, what_is_not_there_stays_away);
 	tcase_add_test(tests, an_update_of_attributes_leaves_the_pages);
 	tcase_add_test(tests, entries_are_kept_by_directory_and_name);

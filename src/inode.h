@@ -98,6 +98,9 @@ struct inode *inode_find(struct fs *fs, uint64_t nodeid);
 /** inode_hold_id() - the same for who has no request: with a reference */
 struct inode *inode_hold_id(struct fs *fs, uint64_t nodeid);
 
+/* A name that others replace between two system calls is looked up so often. */
+#define REPLACED_TRIES 10
+
 /**
  * inode_lookup() - look a name up in a directory and count one lookup of the kernel
  * @directory: where; borrowed

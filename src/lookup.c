@@ -26,8 +26,6 @@
 #include "util.h"
 
 #define FORGET_WAIT_MS 2000
-/* A name that others replace between two system calls: is looked up again so often. */
-#define REPLACED_TRIES 10
 /* How long all workers may be at something else: on a busy machine they are so for moments. */
 #define UNATTENDED_MS 100
 

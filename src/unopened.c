@@ -65,6 +65,19 @@ int unopened_hold(struct fs *fs, struct inode *inode)
 	return inode_hold(fs, inode);
 }
 
+int unopened_lookup(struct fs *fs, struct inode *directory, const char *name, struct found *ret_found)
+{
+	int result;
+
+	for (int tries = 0; tries < REPLACED_TRIES; tries++) {
+		result = inode_lookup(fs, directory, name, ret_found);
+		if (result < 0 || unopened_hold(fs, ret_found->inode) != -ESTALE)
+			return result;
+		inode_forget(fs, ret_found->inode->nodeid, 1);
+	}
+	return -ESTALE;
+}
+
 /* What an open for writing would have asked. */
 static void note_medium(struct fs *fs, struct inode *inode, struct file *file)
 {

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 struct file;
+struct found;
 struct fs;
 struct handle;
 struct inode;
@@ -29,6 +30,13 @@ int unopened_file(struct fs *fs, struct inode *inode, struct file **ret_file, st
  * where the kernel tells of opens. Return: 0, or -errno; -ESTALE where it is gone already.
  */
 int unopened_hold(struct fs *fs, struct inode *inode);
+
+/**
+ * unopened_lookup() - as inode_lookup(), and what was found is held
+ *
+ * A name that BACKING gives to something else meanwhile is looked up again: Linux does so only once after an ESTALE.
+ */
+int unopened_lookup(struct fs *fs, struct inode *directory, const char *name, struct found *ret_found);
 
 /**
  * unopened_write() - the file is about to be written: it has a writer from here on; see unopened_written()

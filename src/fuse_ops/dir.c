@@ -117,10 +117,8 @@ static size_t add_entry(fuse_req_t req, struct handle *handle, const struct dire
 	size = fuse_add_direntry_plus(req, NULL, 0, entry->d_name, NULL, 0);
 	if (size > space)
 		return size;
-	if (!op_is_dots(entry->d_name) && inode_lookup(fs, handle->inode, entry->d_name, &found) == 0) {
-		unopened_hold(fs, found.inode);
+	if (!op_is_dots(entry->d_name) && unopened_lookup(fs, handle->inode, entry->d_name, &found) == 0)
 		op_fill_entry(fs, sight, &found, &param);
-	}
 	return fuse_add_direntry_plus(req, to, space, entry->d_name, &param, entry->d_off);
 }
 

@@ -49,12 +49,6 @@ static void reply_found(fuse_req_t req, const struct sight *sight, const struct 
 	struct fuse_entry_param entry;
 	struct late_entry *late;
 
-	/* Without an OPEN this is when the object is taken hold of. The kernel takes ESTALE for "look again". */
-	if (unopened_hold(fs, found->inode) == -ESTALE) {
-		inode_forget(fs, found->inode->nodeid, 1);
-		fuse_reply_err(req, ESTALE);
-		return;
-	}
 	op_fill_entry(fs, sight, found, &entry);
 	late = is_old(fs, found) ? malloc(sizeof(*late)) : NULL;
 	if (late == NULL) {
@@ -77,13 +71,14 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (directory != NULL)
 		sight = op_sight(fs, directory);
 	if (directory != NULL)
-		result = inode_lookup(fs, directory, name, &found);
+		result = unopened_lookup(fs, directory, name, &found);
 	else if (strcmp(name, ".") == 0)
 		result = inode_lookup_id(fs, parent, &found);
 	else
 		result = -ESTALE;
 	/* An exported file handle leads to what still has a name, not to what is merely open. */
-	if (result == 0 && strcmp(name, ".") == 0 && found.stx.stx_nlink == 0) {
+	if (result == 0 && strcmp(name, ".") == 0 &&
+	    (found.stx.stx_nlink == 0 || unopened_hold(fs, found.inode) == -ESTALE)) {
 		inode_forget(fs, found.inode->nodeid, 1);
 		result = -ESTALE;
 	}

@@ -101,7 +101,7 @@ for turn in range(5):
     equal(locked(), (1, 10 * PAGE))
     equal(of("moved"), 10 * PAGE)
     os.rename(BACKING + "/moved", BACKING + "/stays")
-    wait_until(5, lambda: not os.path.exists(MNT + "/moved"))
+    wait_until(5, lambda: not os.path.exists(MNT + "/moved") and os.path.exists(MNT + "/stays"))
 equal(of("stays"), 10 * PAGE)
 os.setxattr(MNT + "/stays", "user.memmapfs.unlock", b"now:0:%d" % (2 * PAGE))
 equal((of("stays"), locked()), (8 * PAGE, (1, 8 * PAGE)))

@@ -234,6 +234,8 @@ int commit_stage_end(struct commit *commit)
 	struct timespec times[] = {{before->stx_atime.tv_sec, before->stx_atime.tv_nsec},
 				   {before->stx_mtime.tv_sec, before->stx_mtime.tv_nsec}};
 
+	if (!layer->stage_left)
+		return 0;
 	/* One that was killed may have left it, with nothing more to do there. */
 	if (commit->stage < 0) {
 		commit->stage = openat(layer->writable, layer->stage,
@@ -253,9 +255,11 @@ int commit_stage_end(struct commit *commit)
 	} while (result == 0 && wanted);
 	if (result == 0)
 		result = commit_remove_tree(layer->writable, layer->stage);
-	/* It came and went in a directory whose time the layer may not have changed; else it is set later. */
-	if (result == 0)
+	if (result == 0) {
+		layer->stage_left = false;
+		/* It came and went in a directory whose time the layer may not have changed; else it is set later. */
 		futimens(layer->writable, times);
+	}
 	close_fd(&commit->stage);
 	return result;
 }

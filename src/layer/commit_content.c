@@ -287,30 +287,47 @@ static int write_attributes(struct commit *commit, const struct subject *subject
 }
 
 /*
- * What was written here may lie under names that the layer covers, by now also those the commit began with: the next
- * one would take it for somebody else's work.
+ * An object that is written here may lie under names that the layer covers, by now also those the commit began with:
+ * the next commit would take what was written for somebody else's work. So the names are told what it looks like
+ * afterwards, but for those that were wrong about it before: there somebody else was at it.
  */
-static int note_written(struct commit *commit, const struct inode *inode, int fd)
+static int note(struct commit *commit, const struct inode *inode, int fd,
+		int (*call)(struct layer_db *db, const struct identity_key *key, const struct statx *now))
 {
 	struct layer_db *db = commit->fs->layer->db;
-	int result = db_has_covered(db);
 	struct statx now;
+	int result;
 
+	LOCK_SCOPE(&commit->fs->layer->lock);
+	result = db_has_covered(db);
 	if (result <= 0)
 		return result;
 	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &now) < 0)
 		return -errno;
 	result = db_begin(db);
-	return result < 0 ? result : db_end(db, db_covered_now(db, &inode->key, &now));
+	return result < 0 ? result : db_end(db, call(db, &inode->key, &now));
 }
 
-/* As far as it was written, whatever came of that. */
-static int write_object_end(struct commit *commit, const struct subject *subject, int fd, int result)
+/* For a commit that is repeated after an error: so far the difference is this one's doing. */
+static void note_content(struct node *node, int fd)
+{
+	struct statx now;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &now) < 0)
+		return;
+	pthread_rwlock_wrlock(&node->lock);
+	node->before = origin_state(&now);
+	node->unsaved = true;
+	pthread_rwlock_unlock(&node->lock);
+}
+
+/* @result: of the content, which may have been written in part; @ret_noted: of the layer's own records */
+static int write_object_end(struct commit *commit, const struct subject *subject, bool content, int fd,
+			    int result, int *ret_noted)
 {
 	struct node *node = layer_peek(subject->inode);
 	struct statx stx;
 	uint32_t own;
-	int noted = 0;
 
 	LOCK_SCOPE(&commit->fs->layer->lock);
 	pthread_rwlock_rdlock(&node->lock);
@@ -319,14 +336,18 @@ static int write_object_end(struct commit *commit, const struct subject *subject
 	pthread_rwlock_unlock(&node->lock);
 	if (result == 0)
 		result = write_attributes(commit, subject, &stx, own, fd);
-	if (S_ISREG(subject->type))
-		noted = note_written(commit, subject->inode, fd);
-	return result < 0 ? result : noted;
+	if (content)
+		note_content(node, fd);
+	/* Owner, mode and extended attributes change neither size nor mtime. */
+	if (content || (own & (OWN_CONTENT | OWN_MTIME)))
+		*ret_noted = note(commit, subject->inode, fd, db_covered_now);
+	return result;
 }
 
-static int write_object(struct commit *commit, const struct subject *subject, uint64_t *ret_version)
+static int write_object(struct commit *commit, const struct subject *subject, uint64_t *ret_version,
+			int *ret_noted)
 {
-	bool content = S_ISREG(subject->type) && (subject->own & OWN_CONTENT);
+	bool regular = S_ISREG(subject->type), content = regular && (subject->own & OWN_CONTENT);
 	CLEANUP(close_fd) int fd = commit_open(commit->fs, subject->inode, O_PATH | O_NOFOLLOW);
 	CLEANUP(close_fd) int file = -1;
 	char link[32];
@@ -334,13 +355,20 @@ static int write_object(struct commit *commit, const struct subject *subject, ui
 
 	if (fd < 0)
 		return fd;
+	/* An interrupted one has written, too, and noted nothing. */
+	if (regular && !commit->finishing)
+		*ret_noted = note(commit, subject->inode, fd, db_covered_before);
+	if (*ret_noted < 0)
+		return *ret_noted;
 	*ret_version = atomic_load(&layer_peek(subject->inode)->version);
 	if (content) {
 		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 		file = open(link, O_WRONLY | O_CLOEXEC);
-		result = file < 0 ? -errno : copy_content(commit, subject->inode, file, false);
+		if (file < 0)
+			return -errno;
+		result = copy_content(commit, subject->inode, file, false);
 	}
-	result = write_object_end(commit, subject, fd, result);
+	result = write_object_end(commit, subject, content, fd, result, ret_noted);
 	/* Before the layer's pages go. */
 	if (result == 0 && content && commit->fs->layer->kept && fsync(file) < 0)
 		result = -errno;
@@ -350,8 +378,11 @@ static int write_object(struct commit *commit, const struct subject *subject, ui
 int commit_write(struct commit *commit, const struct subject *subject, uint64_t *ret_version)
 {
 	CLEANUP(free_pointer) char *path = NULL;
-	int result = write_object(commit, subject, ret_version);
+	int noted = 0, result = write_object(commit, subject, ret_version, &noted);
 
+	if (noted < 0)
+		return commit_fail(commit, noted, "cannot note in the layer what BACKING has: %s",
+				   strerror(-noted));
 	/* What is gone from BACKING stays in the layer. */
 	if (result == 0 || result == -EINTR || result == -ESTALE)
 		return result;

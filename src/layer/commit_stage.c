@@ -34,11 +34,13 @@ int commit_stage(struct commit *commit)
 	if (commit->stage >= 0)
 		return 0;
 	if (mkdirat(root, name, 0700) < 0) {
-		if (errno != EEXIST)
+		/* The name is known since it was there for the first time: what nobody has left was put there. */
+		if (errno != EEXIST || !commit->fs->layer->stage_left)
 			return commit_fail(commit, -errno, "cannot make '%s' in BACKING: %s", name,
 					   strerror(errno));
 		commit->stage_was_there = true;
 	}
+	commit->fs->layer->stage_left = true;
 	commit->stage = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (commit->stage < 0)
 		return commit_fail(commit, -errno, "cannot open '%s' in BACKING: %s", name, strerror(errno));

@@ -256,11 +256,17 @@ int db_whiteout_of(struct layer_db *db, const struct identity_key *removed, uint
 int db_has_covered(struct layer_db *db);
 
 /**
- * db_covered_now() - an object of BACKING was written by the mount itself: whatever name covers it, it looks like this now
+ * db_covered_before() - an object of BACKING is about to be written by a commit, and looks like this so far
+ * @key: its device is not asked, as entries do not have it
  * @now: of which size and mtime are taken
+ *
+ * A name that covers it and has noted something else is not db_covered_now()'s any more: it stays wrong, for good.
  *
  * Return: as above.
  */
+int db_covered_before(struct layer_db *db, const struct identity_key *key, const struct statx *now);
+
+/** db_covered_now() - it was written, and looks like this now to whatever name covers it. Likewise. */
 int db_covered_now(struct layer_db *db, const struct identity_key *key, const struct statx *now);
 
 /** db_node_next() - the record with the smallest id above @after. Return: as db_node_load(). */

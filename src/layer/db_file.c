@@ -19,6 +19,10 @@
 	"CREATE INDEX names ON entries(node) WHERE node<>0;"                                                 \
 	"CREATE INDEX whiteouts ON entries(removed_ino) WHERE node=0;"
 
+/* Where it is missing, what is covered takes longer to be found: so it is no matter of the format. */
+#define COVERED_BY_NAMES                                                                                     \
+	"CREATE INDEX IF NOT EXISTS covers ON entries(removed_ino) WHERE node<>0 AND removed_ino<>0;"
+
 static const char schema[] =
 	"CREATE TABLE nodes(id INTEGER PRIMARY KEY, own INTEGER, mode INTEGER, uid INTEGER, gid INTEGER,"
 	" links INTEGER, rdev INTEGER, size INTEGER, atime INTEGER, atime_ns INTEGER, mtime INTEGER,"
@@ -29,7 +33,7 @@ static const char schema[] =
 	"CREATE UNIQUE INDEX origins ON nodes(origin_ino, origin_dev, origin_birth)"
 	" WHERE origin_ino IS NOT NULL;"
 	"CREATE TABLE entries(parent INTEGER, name BLOB, node INTEGER" WHITEOUT_COLUMNS
-	", PRIMARY KEY(parent, name)) WITHOUT ROWID;" NAMES_OF_NODES
+	", PRIMARY KEY(parent, name)) WITHOUT ROWID;" NAMES_OF_NODES COVERED_BY_NAMES
 	"CREATE INDEX nameless ON nodes(id) WHERE links=0;"
 	"CREATE TABLE facts(name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;"
 	"CREATE TABLE xattrs(node INTEGER, name BLOB, value BLOB, PRIMARY KEY(node, name)) WITHOUT ROWID;";
@@ -70,8 +74,13 @@ static const char totals[] =
 /* As the indexes have it. */
 #define BY_WHITEOUT "node=0 AND "
 #define BY_NODE "node<>0 AND removed_ino<>0 AND "
-#define COVERED "removed_size=?3,removed_mtime=?4,removed_mtime_ns=?5"
-#define OBJECT "removed_ino=?1 AND removed_birth=?2"
+/* No file has the size -1: what the name has noted is not what was there. */
+#define SET_NOTED "UPDATE entries SET removed_size=?3,removed_mtime=?4,removed_mtime_ns=?5 WHERE "
+#define NOT_WRONG "removed_ino=?1 AND removed_birth=?2 AND removed_size<>-1"
+#define SET_WRONG "UPDATE entries SET removed_size=-1 WHERE "
+#define OTHER                                                                                                \
+	"removed_ino=?1 AND removed_birth=?2"                                                                \
+	" AND (removed_size<>?3 OR removed_mtime<>?4 OR removed_mtime_ns<>?5)"
 
 static const char *const texts[STATEMENTS] = {
 	[BEGIN] = "SAVEPOINT change",
@@ -126,8 +135,10 @@ static const char *const texts[STATEMENTS] = {
 			" EXISTS(SELECT 1 FROM entries WHERE " BY_WHITEOUT "removed_ino<0) OR"
 			" EXISTS(SELECT 1 FROM entries WHERE " BY_NODE "removed_ino>0) OR"
 			" EXISTS(SELECT 1 FROM entries WHERE " BY_NODE "removed_ino<0)",
-	[COVERED_BY_WHITEOUTS] = "UPDATE entries SET " COVERED " WHERE " BY_WHITEOUT OBJECT,
-	[COVERED_BY_NODES] = "UPDATE entries SET " COVERED " WHERE " BY_NODE OBJECT,
+	[COVERED_BY_WHITEOUTS] = SET_NOTED BY_WHITEOUT NOT_WRONG,
+	[COVERED_BY_NODES] = SET_NOTED BY_NODE NOT_WRONG,
+	[WRONG_WHITEOUTS] = SET_WRONG BY_WHITEOUT OTHER,
+	[WRONG_NODES] = SET_WRONG BY_NODE OTHER,
 };
 
 int db_error(int code)
@@ -225,13 +236,6 @@ static int add_totals(struct layer_db *db)
 	return result < 0 ? result : execute(db, "COMMIT");
 }
 
-/* Nothing depends on it but how long db_covered_now() takes, so it is no matter of the format. */
-static int add_index(struct layer_db *db)
-{
-	return execute(db, "CREATE INDEX IF NOT EXISTS covers ON entries(removed_ino)"
-			   " WHERE node<>0 AND removed_ino<>0");
-}
-
 static int prepare_file(struct layer_db *db)
 {
 	bool empty = false;
@@ -252,9 +256,9 @@ static int prepare_file(struct layer_db *db)
 		result = found_format < DB_FORMAT ? upgrade(db) : 0;
 		if (result == 0)
 			result = add_totals(db);
+		if (result == 0)
+			result = execute(db, COVERED_BY_NAMES);
 	}
-	if (result == 0)
-		result = add_index(db);
 	return result < 0 ? result
 			  : execute(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
 					"PRAGMA temp_store=MEMORY");

@@ -127,12 +127,12 @@ int db_has_covered(struct layer_db *db)
 	return code == SQLITE_ROW ? sqlite3_column_int(statement, 0) : db_error(code);
 }
 
-int db_covered_now(struct layer_db *db, const struct identity_key *key, const struct statx *now)
+static int run_for_covered(struct layer_db *db, const enum statement statements[2],
+			   const struct identity_key *key, const struct statx *now)
 {
-	static const enum statement statements[] = {COVERED_BY_WHITEOUTS, COVERED_BY_NODES};
 	int result = 0;
 
-	for (size_t i = 0; i < ARRAY_LENGTH(statements) && result == 0; i++) {
+	for (size_t i = 0; i < 2 && result == 0; i++) {
 		sqlite3_stmt *statement = db->statements[statements[i]];
 
 		db_bind_number(statement, 1, key->ino);
@@ -143,6 +143,20 @@ int db_covered_now(struct layer_db *db, const struct identity_key *key, const st
 		result = db_run(statement);
 	}
 	return result;
+}
+
+int db_covered_before(struct layer_db *db, const struct identity_key *key, const struct statx *now)
+{
+	static const enum statement statements[] = {WRONG_WHITEOUTS, WRONG_NODES};
+
+	return run_for_covered(db, statements, key, now);
+}
+
+int db_covered_now(struct layer_db *db, const struct identity_key *key, const struct statx *now)
+{
+	static const enum statement statements[] = {COVERED_BY_WHITEOUTS, COVERED_BY_NODES};
+
+	return run_for_covered(db, statements, key, now);
 }
 
 int db_xattrs_delete(struct layer_db *db, uint64_t node)

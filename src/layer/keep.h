@@ -52,12 +52,13 @@ int keep_backing(const char *path, char **ret_backing, char **ret_error);
 int keep_commit_begin(struct fs *fs, char *const *paths, size_t count);
 
 /**
- * keep_commit_stage() - name the stage of the layer's commits: as the one that was interrupted has it, or else by a
- * random number, so that no other layer's has it
+ * keep_commit_stage() - name the stage of the layer's commits: as the one that was interrupted has it, or else, and in
+ * memory, by a random number, so that no other layer's has it
+ * @ret_error: as keep_open()
  *
- * Before anybody is served. Return: 0 or -errno; -EUCLEAN: what was noted is damaged.
+ * Before anybody is served. Return: 0, -EUCLEAN: what was noted is damaged, or -errno of the database.
  */
-int keep_commit_stage(struct fs *fs);
+int keep_commit_stage(struct fs *fs, char **ret_error);
 
 /** keep_commit_end() - note that it has ended. Return: likewise. */
 int keep_commit_end(struct fs *fs);

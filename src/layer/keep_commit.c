@@ -10,6 +10,7 @@
 #include <sys/random.h>
 
 #include "fs.h"
+#include "layer/home.h"
 #include "layer/keep.h"
 #include "layer/layer.h"
 #include "util.h"
@@ -54,7 +55,16 @@ static ssize_t get_note(struct fs *fs, char **ret_note)
 	return size == -ENODATA ? 0 : size;
 }
 
-int keep_commit_stage(struct fs *fs)
+#define STAGE ".memmapfs-commit-"
+
+/* It is made, and removed with all that is in it, in BACKING's root. */
+static bool is_stage_name(const struct layer *layer, const char *name)
+{
+	return strncmp(name, STAGE, strlen(STAGE)) == 0 && strlen(name) > strlen(STAGE) &&
+	       strlen(name) < sizeof(layer->stage) && strchr(name, '/') == NULL;
+}
+
+int keep_commit_stage(struct fs *fs, char **ret_error)
 {
 	CLEANUP(free_pointer) char *note = NULL;
 	struct layer *layer = fs->layer;
@@ -62,16 +72,18 @@ int keep_commit_stage(struct fs *fs)
 	uint64_t number;
 
 	if (size < 0)
-		return (int)size;
-	if (size > 0) {
-		if (strlen(note) >= sizeof(layer->stage))
-			return -EUCLEAN;
+		return home_refuse(ret_error, (int)size, "layer '%s': cannot read its note of a commit: %s",
+				   fs->options.layer, strerror((int)-size));
+	if (size > 0 && !is_stage_name(layer, note))
+		return home_refuse(ret_error, -EUCLEAN, "layer '%s': its note of a commit is damaged",
+				   fs->options.layer);
+	layer->stage_left = size > 0;
+	if (layer->stage_left)
 		memcpy(layer->stage, note, strlen(note) + 1);
-		return 0;
-	}
-	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+	else if (getrandom(&number, sizeof(number), 0) == sizeof(number))
+		snprintf(layer->stage, sizeof(layer->stage), STAGE "%016" PRIx64, number);
+	else
 		return -EIO;
-	snprintf(layer->stage, sizeof(layer->stage), ".memmapfs-commit-%016" PRIx64, number);
 	return 0;
 }
 

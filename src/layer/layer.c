@@ -64,7 +64,7 @@ int layer_open(struct fs *fs, char **ret_error)
 			result = stack_open(fs, NULL, ret_error);
 	}
 	if (result == 0)
-		result = keep_commit_stage(fs);
+		result = keep_commit_stage(fs, ret_error);
 	if (result == 0)
 		result = layer_node(fs, fs->root, &root);
 	if (result == 0) {

@@ -147,7 +147,8 @@ struct layer {
 	struct ids sought;	       /* protected by lock; nodes that subject_try_places() is looking for */
 	unsigned seeking;	       /* protected by lock; how deep */
 	struct layer_progress progress;
-	char stage[40]; /* constant; see keep_commit_stage() and commit_is_stage() */
+	char stage[40];	 /* constant; see keep_commit_stage() and commit_is_stage() */
+	bool stage_left; /* protected by maintain_lock; a commit has begun to use it, and not ended */
 	_Atomic uint64_t
 		forgotten; /* nodes that went from memory after they were changed: where versions begin */
 	pthread_mutex_t commit_lock;	/* taken before lock; held until what is committed is on the disk */

@@ -201,11 +201,15 @@ PY
 from tree import *
 for name in ("cut", "swapped", "deleted", "same", "unlinked", "recreated"):
     write_file(BACKING + "/" + name, b"o" * 40960)
+os.link(BACKING + "/recreated", BACKING + "/replaced")
 for name in ("cut", "swapped", "deleted", "same"):
     with open(MNT + "/" + name, "r+b") as file:
         file.seek(20480)
         file.write(b"p" * 4096)
 os.unlink(MNT + "/unlinked")
+write_file(MNT + "/made-twice", b"mine")
+os.utime(MNT + "/recreated", ns=(5, 7))
+os.rename(MNT + "/made-twice", MNT + "/replaced")
 write_file(MNT + "/made-twice", b"mine")
 os.truncate(BACKING + "/cut", 10)
 write_file(BACKING + "/other", b"q" * 40960)
@@ -213,9 +217,13 @@ os.rename(BACKING + "/other", BACKING + "/swapped")
 os.unlink(BACKING + "/deleted")
 write_file(BACKING + "/unlinked", b"written again")
 write_file(BACKING + "/made-twice", b"theirs")
+write_file(BACKING + "/replaced", b"written through another name")
+# It changes the time of what another name covers, and somebody else has changed that before.
+commit(MNT, "recreated")
+equal(os.stat(BACKING + "/recreated").st_mtime_ns, 7)
 before, seen = tree(BACKING), {}
 for name, said in (("cut", "changed"), ("swapped", "replaced"), ("deleted", "removed"), ("unlinked", "another"),
-                   ("made-twice", "another")):
+                   ("made-twice", "another"), ("replaced", "another")):
     text = commit(MNT, name, code=1)
     equal("'%s'" % name in text and said in text and "nothing was committed" in text, True, text)
     seen[name] = read_file(MNT + "/" + name) if name != "unlinked" else None
@@ -229,6 +237,27 @@ for name, content in seen.items():
         equal(os.path.exists(BACKING + "/" + name), False, name)
     else:
         equal(read_file(BACKING + "/" + name) == content, True, name)
+equal(changes(MNT), {})
+same(tree(BACKING), tree(MNT))
+PY
+	check "$kind: after an error on the way the commit can be repeated" py <<'PY'
+from tree import *
+import shutil
+write_file(BACKING + "/first", b"o" * 8192)
+write_file(BACKING + "/second", read_file(shutil.which("sleep")), 0o755)
+for name in ("first", "second"):
+    with open(MNT + "/" + name, "r+b") as file:
+        file.seek(4096)
+        file.write(b"p" * 4096)
+# Nobody can write what is being executed.
+program = subprocess.Popen([BACKING + "/second", "60"])
+text = commit(MNT, code=1)
+program.kill()
+program.wait()
+equal("cannot write 'second' in BACKING: Text file busy" in text, True, text)
+equal(read_file(BACKING + "/first"), b"o" * 4096 + b"p" * 4096)
+commit(MNT)
+equal(read_file(BACKING + "/second")[4096:8192], b"p" * 4096)
 equal(changes(MNT), {})
 same(tree(BACKING), tree(MNT))
 PY

@@ -150,6 +150,7 @@ mount_layer written
 check 'what a commit itself writes is no change by others to the next one' py <<'PY'
 from meanwhile import *
 write_file(here("kept"), b"first")
+write_file(here("made"), b"made")
 with syncs_delayed("2"):
     process = committing()
     wait_until(20, lambda: read_file(BACKING + "/kept") == b"first")
@@ -158,11 +159,22 @@ with syncs_delayed("2"):
     rename(here("new"), here("replaced"))
     write_file(here("kept"), b"second")
     equal(process.poll(), None, "the commit is still at it")
+    stage = BACKING + "/" + [name for name in os.listdir(BACKING) if name.startswith(".memmapfs-commit-")][0]
 equal(process.wait(30), 0, process.stderr.read())
-equal(content(BACKING), {"kept": b"second", "removed": b"second", "replaced": b"second"})
+equal(content(BACKING), {"kept": b"second", "made": b"made", "removed": b"second",
+                         "replaced": b"second"})
+# What somebody else puts there is not the next one's to use, or to remove.
+os.mkdir(stage)
+write_file(stage + "/theirs", b"theirs")
+process = committing()
+equal(process.wait(30), 1)
+equal("%s' in BACKING: File exists" % os.path.basename(stage) in process.stderr.read(), True)
+equal(read_file(stage + "/theirs"), b"theirs")
+os.unlink(stage + "/theirs")
+os.rmdir(stage)
 commit()
-equal(content(MNT), {"kept": b"second", "replaced": b"new"})
-equal(content(BACKING), {"kept": b"second", "replaced": b"new"})
+equal(content(MNT), {"kept": b"second", "made": b"made", "replaced": b"new"})
+equal(content(BACKING), content(MNT))
 PY
 stop_mount
 

@@ -191,11 +191,39 @@ START_TEST(what_is_covered_can_be_said_to_look_otherwise)
 		expect_covered(1, "replaced", 99, 8);
 		expect_covered(1, "whiteout", 99, 8);
 		expect_covered(1, "reused", 77, 0);
+		/* Those that were wrong before stay so. */
+		ck_assert_int_eq(db_entry_cover(db, 1, "replaced", 2, &covered), 0);
+		ck_assert_int_eq(db_covered_before(db, &key, &now), 0);
+		now.stx_size = 100;
+		ck_assert_int_eq(db_covered_now(db, &key, &now), 0);
+		expect_covered(1, "replaced", UINT64_MAX, 0);
+		expect_covered(1, "whiteout", 100, 8);
 		ck_assert_int_eq(db_entry_delete(db, 1, "replaced"), 0);
 		ck_assert_int_eq(db_entry_delete(db, 1, "whiteout"), 0);
 		ck_assert_int_eq(db_entry_delete(db, 1, "reused"), 0);
 	}
 	expect_covered(1, "new", 0, 0);
+}
+END_TEST
+
+/* A commit asks this for each file that it writes. */
+START_TEST(what_is_covered_is_found_by_indexes)
+{
+	const enum statement statements[] = {COVERED_ANY, COVERED_BY_WHITEOUTS, COVERED_BY_NODES,
+					     WRONG_WHITEOUTS, WRONG_NODES};
+
+	for (size_t i = 0; i < ARRAY_LENGTH(statements); i++) {
+		char text[1024];
+		sqlite3_stmt *plan;
+
+		snprintf(text, sizeof(text), "EXPLAIN QUERY PLAN %s",
+			 sqlite3_sql(db->statements[statements[i]]));
+		ck_assert_int_eq(sqlite3_prepare_v2(db->sqlite, text, -1, &plan, NULL), SQLITE_OK);
+		while (sqlite3_step(plan) == SQLITE_ROW)
+			ck_assert_ptr_null(
+				strstr((const char *)sqlite3_column_text(plan, 3), "SCAN entries"));
+		sqlite3_finalize(plan);
+	}
 }
 END_TEST
 
@@ -460,6 +488,7 @@ void add_tests(TCase *tests)
 	tcase_add_test(tests, a_record_comes_back_as_it_was);
 	tcase_add_test(tests, entries_and_nodes_are_gone_through_in_order);
 	tcase_add_test(tests, what_is_covered_can_be_said_to_look_otherwise);
+	tcase_add_test(tests, what_is_covered_is_found_by_indexes);
 	tcase_add_test(tests, what_is_not_there_stays_away);
 	tcase_add_test(tests, an_update_of_attributes_leaves_the_pages);
 	tcase_add_test(tests, entries_are_kept_by_directory_and_name);

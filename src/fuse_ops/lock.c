@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Locks, forwarded so that processes on BACKING see them. A flock(2) lock belongs to a handle, a fcntl(2) lock
- * to an owner (a process) of an inode: each gets an open file description of its own, and a fcntl lock
- * becomes an OFD lock on it. Closing the description releases whatever was not unlocked.
+ * Locks, forwarded so that processes on BACKING see them; see lock_owner.h for whose they are.
  *
  * A lock that cannot be had at once is waited for in a thread of its own, so that no worker is held up.
  * The wait ends when the lock is there, when the client is interrupted, or when the mount ends: then the
@@ -19,16 +17,21 @@
 
 #include "caller.h"
 #include "file.h"
+#include "fuse_ops/lock_owner.h"
 #include "fuse_ops/ops.h"
 #include "handle.h"
 #include "request.h"
 #include "session.h"
+#include "threads.h"
 
 #define WAITS_MAX 4096
 #define WAIT_STACK ((size_t)128 << 10)
 #define NUDGE_NS 2000000
 /* RELEASE was sent before the lock was asked for: it is being served, or another worker is about to. */
 #define RELEASE_TRIES 300
+/* The same where a worker that may have it has not got a CPU since. */
+#define STALLED_TRIES 10000
+#define WORKERS_LOOKED_AT 64
 #define RELEASE_PAUSE_NS 1000000
 
 struct lock_wait {
@@ -47,151 +50,6 @@ struct lock_wait {
 	bool ready;	   /* protected by fs->wait_lock; the timer exists */
 	bool cancelled;	   /* protected by fs->wait_lock */
 };
-
-static void owner_free(struct lock_owner *owner)
-{
-	close(owner->fd);
-	free(owner);
-}
-
-/* Opens a description to lock with: for writing where possible, as a write lock needs that. */
-static int open_for_locks(struct fs *fs, struct inode *inode)
-{
-	int fd = fs->read_only ? -EROFS : inode_open(fs, inode, O_RDWR);
-
-	if (fd == -EACCES || fd == -EROFS || fd == -ETXTBSY || fd == -EPERM)
-		fd = inode_open(fs, inode, O_RDONLY);
-	if (fd == -EACCES)
-		fd = inode_open(fs, inode, O_WRONLY);
-	return fd;
-}
-
-static struct lock_owner *find_owner_locked(struct file *file, uint64_t id)
-{
-	struct lock_owner *owner = file->lock_owners;
-
-	while (owner != NULL && owner->owner != id)
-		owner = owner->next;
-	return owner;
-}
-
-static int owner_new(const struct open_file *open, uint64_t id, struct lock_owner **ret_owner)
-{
-	struct lock_owner *owner;
-	int fd = open_for_locks(open->fs, open->inode);
-
-	if (fd < 0)
-		return fd;
-	owner = calloc(1, sizeof(*owner));
-	if (owner == NULL) {
-		close(fd);
-		return -ENOMEM;
-	}
-	owner->owner = id;
-	owner->fd = fd;
-	*ret_owner = owner;
-	return 0;
-}
-
-/* The owner's record, which is @fresh where the file has none, counted as waiting; NULL without either. */
-static struct lock_owner *owner_use(const struct open_file *open, uint64_t id, uint32_t pid,
-				    struct lock_owner *fresh)
-{
-	struct file *file = open->file;
-	struct lock_owner *owner;
-
-	LOCK_SCOPE(&file->lock);
-	owner = find_owner_locked(file, id);
-	if (owner == NULL) {
-		if (fresh == NULL)
-			return NULL;
-		owner = fresh;
-		owner->next = file->lock_owners;
-		file->lock_owners = owner;
-	}
-	owner->pid = pid;
-	owner->handle = open->handle->id;
-	owner->silent = open->handle->silent;
-	if (!handle_writes(open->handle))
-		atomic_store(&file->readers_lock, true);
-	owner->waiting++;
-	return owner;
-}
-
-/*
- * The owner's record, made if there is none; counted as waiting, so that it stays until owner_put(). BACKING
- * may take its time to open the file, which must hold up nobody else: no lock is held meanwhile.
- */
-static int owner_get(const struct open_file *open, uint64_t id, uint32_t pid, struct lock_owner **ret_owner)
-{
-	struct lock_owner *fresh;
-	int result;
-
-	*ret_owner = owner_use(open, id, pid, NULL);
-	if (*ret_owner != NULL)
-		return 0;
-	result = owner_new(open, id, &fresh);
-	if (result < 0)
-		return result;
-	*ret_owner = owner_use(open, id, pid, fresh);
-	if (*ret_owner != fresh)
-		owner_free(fresh);
-	return 0;
-}
-
-static void owner_put(struct file *file, struct lock_owner *owner)
-{
-	bool last;
-
-	pthread_mutex_lock(&file->lock);
-	last = --owner->waiting == 0 && owner->gone;
-	pthread_mutex_unlock(&file->lock);
-	if (last)
-		owner_free(owner);
-}
-
-/* Takes the first owner with this id, or this handle, off the file's list and lets go of its locks. */
-static bool release_one(struct file *file, const uint64_t *id, const uint64_t *handle)
-{
-	struct lock_owner **link, *owner;
-	bool found;
-
-	pthread_mutex_lock(&file->lock);
-	link = &file->lock_owners;
-	while (*link != NULL && (id == NULL || (*link)->owner != *id) &&
-	       (handle == NULL || (*link)->handle != *handle))
-		link = &(*link)->next;
-	owner = *link;
-	found = owner != NULL;
-	if (found && id != NULL && owner->waiting > 0) {
-		/* A close while another thread of the process waits: what it holds goes, and what it
-		 * waits for it gets later all the same. */
-		struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
-
-		fcntl(owner->fd, F_OFD_SETLK, &all);
-		owner = NULL;
-	} else if (found) {
-		*link = owner->next;
-		owner->gone = true;
-		if (owner->waiting > 0)
-			owner = NULL; /* the last waiter frees it */
-	}
-	pthread_mutex_unlock(&file->lock);
-	if (owner != NULL)
-		owner_free(owner);
-	return found;
-}
-
-void op_locks_release(struct file *file, uint64_t id)
-{
-	release_one(file, &id, NULL);
-}
-
-void op_locks_release_handle(struct file *file, uint64_t id)
-{
-	while (release_one(file, NULL, &id))
-		continue;
-}
 
 static int try_lock(const struct lock_wait *wait, bool blocking)
 {
@@ -261,15 +119,18 @@ static bool is_cancelled(struct lock_wait *wait)
 	return wait->cancelled;
 }
 
-/* Does another owner hold locks through a handle whose close(2) the daemon hears of only by RELEASE? */
-static bool may_be_released(struct file *file, const struct lock_owner *asking)
+/* After a pause, once more. -EAGAIN: it may still be that the lock is released. */
+static int try_again(struct lock_wait *wait, bool *ret_over)
 {
-	LOCK_SCOPE(&file->lock);
-	for (struct lock_owner *owner = file->lock_owners; owner != NULL; owner = owner->next) {
-		if (owner != asking && owner->silent)
-			return true;
-	}
-	return false;
+	int result;
+
+	nanosleep(&(struct timespec){.tv_nsec = RELEASE_PAUSE_NS}, NULL);
+	*ret_over = !lock_owners_silent(wait->file, wait->owner);
+	result = try_lock(wait, false);
+	if (result == -EAGAIN && is_cancelled(wait))
+		result = -EINTR;
+	*ret_over |= result != -EAGAIN;
+	return result;
 }
 
 /*
@@ -278,16 +139,21 @@ static bool may_be_released(struct file *file, const struct lock_owner *asking)
  */
 static int try_until_released(struct lock_wait *wait)
 {
-	for (int i = 0; i < RELEASE_TRIES && may_be_released(wait->file, wait->owner); i++) {
-		int result = try_lock(wait, false);
+	pid_t workers[WORKERS_LOOKED_AT];
+	size_t count;
+	bool over = false;
+	int result = -EAGAIN;
 
-		if (result != -EAGAIN)
-			return result;
-		if (is_cancelled(wait))
-			return -EINTR;
-		nanosleep(&(struct timespec){.tv_nsec = RELEASE_PAUSE_NS}, NULL);
+	for (int i = 0; i < RELEASE_TRIES && !over; i++)
+		result = try_again(wait, &over);
+	if (over)
+		return result;
+	count = threads_runnable(workers, ARRAY_LENGTH(workers));
+	for (int i = 0; i < STALLED_TRIES && count > 0 && !over; i++) {
+		result = try_again(wait, &over);
+		count = threads_still_runnable(workers, count);
 	}
-	return try_lock(wait, false);
+	return over ? result : try_lock(wait, false);
 }
 
 static void *wait_run(void *argument)
@@ -306,7 +172,7 @@ static void *wait_run(void *argument)
 	unlink_wait(wait);
 	fuse_reply_err(wait->req, -result);
 	if (wait->owner != NULL)
-		owner_put(wait->file, wait->owner);
+		lock_owner_put(wait->file, wait->owner);
 	inode_unref(fs, wait->inode);
 	free(wait);
 	LOCK_SCOPE(&fs->wait_lock);
@@ -381,7 +247,7 @@ static int lock_or_wait(struct lock_wait *wait, bool sleep, bool *ret_waiting)
 	*ret_waiting = false;
 	if (result != -EAGAIN)
 		return result;
-	wait->brief = !sleep && wait->owner != NULL && may_be_released(wait->file, wait->owner);
+	wait->brief = !sleep && wait->owner != NULL && lock_owners_silent(wait->file, wait->owner);
 	/* It may have been, between the two looks. */
 	if (!sleep && !wait->brief)
 		return wait->owner == NULL ? result : try_lock(wait, false);
@@ -394,47 +260,26 @@ void op_setlk(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi, stru
 {
 	struct open_file open;
 	struct lock_wait wait;
-	bool waiting = false, known;
+	bool waiting = false;
 	int result;
 
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
-	pthread_mutex_lock(&open.file->lock);
-	known = find_owner_locked(open.file, fi->lock_owner) != NULL;
-	pthread_mutex_unlock(&open.file->lock);
-	if (lock->l_type == F_UNLCK && !known) {
+	if (lock->l_type == F_UNLCK && !lock_owner_is_known(open.file, fi->lock_owner)) {
 		fuse_reply_err(req, 0);
 		return;
 	}
 	wait = (struct lock_wait){
 		.fs = open.fs, .inode = open.inode, .file = open.file, .req = req, .lock = *lock};
-	result = owner_get(&open, fi->lock_owner, (uint32_t)lock->l_pid, &wait.owner);
+	result = lock_owner_get(&open, fi->lock_owner, (uint32_t)lock->l_pid, &wait.owner);
 	if (result == 0) {
 		wait.fd = wait.owner->fd;
 		result = lock_or_wait(&wait, sleep, &waiting);
 		if (waiting)
 			return;
-		owner_put(open.file, wait.owner);
+		lock_owner_put(open.file, wait.owner);
 	}
 	fuse_reply_err(req, -result);
-}
-
-/* Whose lock is it? OFD locks do not say; with only one other owner on this mount, it is that one's. */
-static pid_t holder_of(struct file *file, uint64_t asking, pid_t pid)
-{
-	struct lock_owner *other = NULL;
-
-	if (pid > 0)
-		return pid;
-	LOCK_SCOPE(&file->lock);
-	for (struct lock_owner *owner = file->lock_owners; owner != NULL; owner = owner->next) {
-		if (owner->owner == asking)
-			continue;
-		if (other != NULL)
-			return 0;
-		other = owner;
-	}
-	return other == NULL ? 0 : (pid_t)other->pid;
 }
 
 void op_getlk(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi, struct flock *lock)
@@ -445,19 +290,19 @@ void op_getlk(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi, stru
 
 	if (!op_begin_open(req, nodeid, fi, &open))
 		return;
-	result = owner_get(&open, fi->lock_owner, (uint32_t)lock->l_pid, &owner);
+	result = lock_owner_get(&open, fi->lock_owner, (uint32_t)lock->l_pid, &owner);
 	if (result == 0) {
 		lock->l_pid = 0;
 		if (fcntl(owner->fd, F_OFD_GETLK, lock) < 0)
 			result = -errno;
-		owner_put(open.file, owner);
+		lock_owner_put(open.file, owner);
 	}
 	if (result < 0) {
 		fuse_reply_err(req, -result);
 		return;
 	}
 	if (lock->l_type != F_UNLCK)
-		lock->l_pid = holder_of(open.file, fi->lock_owner, lock->l_pid);
+		lock->l_pid = lock_owner_holder(open.file, fi->lock_owner, lock->l_pid);
 	fuse_reply_lock(req, lock);
 }
 
@@ -468,7 +313,7 @@ static int flock_descriptor(const struct open_file *open)
 
 	if (fd >= 0)
 		return fd;
-	fd = open_for_locks(open->fs, open->inode);
+	fd = lock_owner_open(open->fs, open->inode);
 	if (fd < 0)
 		return fd;
 	if (atomic_compare_exchange_strong(&open->handle->flock_fd, &none, fd))

@@ -251,9 +251,11 @@ void op_release_handle(fuse_req_t req, uint64_t id, void (*close)(struct fs *fs,
 	struct fs *fs = op_fs(req);
 	struct handle *handle = handle_find(&fs->handle_table, id);
 
-	/* What was stored through a mapping that outlived the last close. */
-	if (handle != NULL)
+	if (handle != NULL) {
+		op_locks_release_handle(file_peek(handle->inode), id);
+		/* What was stored through a mapping that outlived the last close. */
 		sync_closing(fs, handle->inode, file_peek(handle->inode));
+	}
 	close(fs, id);
 	fuse_reply_err(req, 0);
 }

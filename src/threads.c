@@ -2,6 +2,7 @@
 #include "threads.h"
 
 #include <dirent.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,23 +11,38 @@
 
 #include "util.h"
 
-static bool is_runnable(pid_t id)
+static bool read_line(pid_t id, const char *name, char line[128])
 {
-	char path[48], line[128], state = '\0';
+	char path[48];
 	FILE *file;
+	bool is_there;
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)id);
+	snprintf(path, sizeof(path), "/proc/self/task/%d/%s", (int)id, name);
 	file = fopen(path, "re");
 	if (file == NULL)
 		return false;
-	/* The name may have any byte in it. */
-	if (fgets(line, sizeof(line), file) != NULL && strrchr(line, ')') != NULL)
-		sscanf(strrchr(line, ')'), ") %c", &state);
+	is_there = fgets(line, 128, file) != NULL;
 	fclose(file);
-	return state == 'R';
+	return is_there;
 }
 
-size_t threads_runnable(pid_t *ret_ids, size_t size)
+static bool is_runnable(pid_t id)
+{
+	char line[128], state = '\0';
+
+	/* The name may have any byte in it. */
+	return read_line(id, "stat", line) && strrchr(line, ')') != NULL &&
+	       sscanf(strrchr(line, ')'), ") %c", &state) == 1 && state == 'R';
+}
+
+static bool has_run(pid_t id, uint64_t *ret_ns)
+{
+	char line[128];
+
+	return read_line(id, "schedstat", line) && sscanf(line, "%" SCNu64, ret_ns) == 1;
+}
+
+size_t threads_runnable(struct thread_look *ret_looks, size_t size)
 {
 	DIR *directory = opendir("/proc/self/task");
 	const struct dirent *entry;
@@ -35,22 +51,25 @@ size_t threads_runnable(pid_t *ret_ids, size_t size)
 	if (directory == NULL)
 		return 0;
 	while (count < size && (entry = readdir(directory)) != NULL) {
-		pid_t id = (pid_t)strtol(entry->d_name, NULL, 10);
+		struct thread_look look = {.id = (pid_t)strtol(entry->d_name, NULL, 10)};
 
-		if (id != 0 && id != gettid() && is_runnable(id))
-			ret_ids[count++] = id;
+		if (look.id != 0 && look.id != gettid() && is_runnable(look.id) &&
+		    has_run(look.id, &look.ran_ns))
+			ret_looks[count++] = look;
 	}
 	closedir(directory);
 	return count;
 }
 
-size_t threads_still_runnable(pid_t *ids, size_t count)
+size_t threads_starved(struct thread_look *looks, size_t count)
 {
 	size_t left = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (is_runnable(ids[i]))
-			ids[left++] = ids[i];
+		uint64_t ran_ns;
+
+		if (is_runnable(looks[i].id) && has_run(looks[i].id, &ran_ns) && ran_ns == looks[i].ran_ns)
+			looks[left++] = looks[i];
 	}
 	return left;
 }

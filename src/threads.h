@@ -2,20 +2,26 @@
 #ifndef MEMMAPFS_THREADS_H
 #define MEMMAPFS_THREADS_H
 
-/* What the daemon's own threads are at, as /proc/self/task shows it (proc(5)). */
+/* Threads of the daemon's that want to run and get no CPU, as /proc/self/task shows them (proc(5), sched-stats). */
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
+
+struct thread_look {
+	pid_t id;
+	uint64_t ran_ns; /* on a CPU so far */
+};
 
 /**
  * threads_runnable() - those that run or wait for a CPU, but for the caller's
- * @ret_ids: the first @size of them
+ * @ret_looks: the first @size of them
  *
- * Return: how many were stored; 0, too, where /proc cannot be read.
+ * Return: how many were stored; 0, too, where that cannot be read.
  */
-size_t threads_runnable(pid_t *ret_ids, size_t size);
+size_t threads_runnable(struct thread_look *ret_looks, size_t size);
 
-/** threads_still_runnable() - drop those that sleep by now, or have ended. Return: how many are left. */
-size_t threads_still_runnable(pid_t *ids, size_t count);
+/** threads_starved() - drop those that have run since, sleep, or have ended. Return: how many are left. */
+size_t threads_starved(struct thread_look *looks, size_t count);
 
 #endif

@@ -30,7 +30,8 @@
 /* RELEASE was sent before the lock was asked for: it is being served, or another worker is about to. */
 #define RELEASE_TRIES 300
 /* The same where a worker that may have it has not got a CPU since. */
-#define STALLED_TRIES 10000
+#define STALLED_TRIES 2000
+#define STALLED_PAUSE_NS 5000000
 #define WORKERS_LOOKED_AT 64
 #define RELEASE_PAUSE_NS 1000000
 
@@ -120,11 +121,11 @@ static bool is_cancelled(struct lock_wait *wait)
 }
 
 /* After a pause, once more. -EAGAIN: it may still be that the lock is released. */
-static int try_again(struct lock_wait *wait, bool *ret_over)
+static int try_again(struct lock_wait *wait, long pause_ns, bool *ret_over)
 {
 	int result;
 
-	nanosleep(&(struct timespec){.tv_nsec = RELEASE_PAUSE_NS}, NULL);
+	nanosleep(&(struct timespec){.tv_nsec = pause_ns}, NULL);
 	*ret_over = !lock_owners_silent(wait->file, wait->owner);
 	result = try_lock(wait, false);
 	if (result == -EAGAIN && is_cancelled(wait))
@@ -139,19 +140,19 @@ static int try_again(struct lock_wait *wait, bool *ret_over)
  */
 static int try_until_released(struct lock_wait *wait)
 {
-	pid_t workers[WORKERS_LOOKED_AT];
+	struct thread_look workers[WORKERS_LOOKED_AT];
 	size_t count;
 	bool over = false;
 	int result = -EAGAIN;
 
 	for (int i = 0; i < RELEASE_TRIES && !over; i++)
-		result = try_again(wait, &over);
+		result = try_again(wait, RELEASE_PAUSE_NS, &over);
 	if (over)
 		return result;
 	count = threads_runnable(workers, ARRAY_LENGTH(workers));
 	for (int i = 0; i < STALLED_TRIES && count > 0 && !over; i++) {
-		result = try_again(wait, &over);
-		count = threads_still_runnable(workers, count);
+		result = try_again(wait, STALLED_PAUSE_NS, &over);
+		count = threads_starved(workers, count);
 	}
 	return over ? result : try_lock(wait, false);
 }

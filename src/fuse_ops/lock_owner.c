@@ -122,7 +122,7 @@ static bool release_one(struct file *file, const uint64_t *id, const uint64_t *h
 {
 	struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 	struct lock_owner **link, *owner;
-	bool free_it = false;
+	bool found, free_it = false;
 
 	pthread_mutex_lock(&file->lock);
 	link = &file->lock_owners;
@@ -130,11 +130,12 @@ static bool release_one(struct file *file, const uint64_t *id, const uint64_t *h
 	       (handle == NULL || (*link)->handle != *handle))
 		link = &(*link)->next;
 	owner = *link;
+	found = owner != NULL;
 	/* While it is on the list: nobody must find a lock that no owner has. */
-	if (owner != NULL)
+	if (found)
 		fcntl(owner->fd, F_OFD_SETLK, &all);
 	/* After a close while another thread of the process waits: what that waits for it gets later all the same. */
-	if (owner != NULL && (id == NULL || owner->waiting == 0)) {
+	if (found && (id == NULL || owner->waiting == 0)) {
 		*link = owner->next;
 		owner->gone = true;
 		/* Or else the last waiter does. */
@@ -143,7 +144,7 @@ static bool release_one(struct file *file, const uint64_t *id, const uint64_t *h
 	pthread_mutex_unlock(&file->lock);
 	if (free_it)
 		owner_free(owner);
-	return owner != NULL;
+	return found;
 }
 
 void op_locks_release(struct file *file, uint64_t id)

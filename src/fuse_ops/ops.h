@@ -191,7 +191,11 @@ void op_close_handle(struct fs *fs, uint64_t id);
  */
 void op_release_handle(fuse_req_t req, uint64_t id, void (*close)(struct fs *fs, uint64_t id));
 
-/** op_locks_release_handle() - the handle is gone: locks of owners that only it had (OFD locks) go */
+/**
+ * op_locks_release_handle() - the handle goes: locks of owners that only it had (OFD locks) go
+ *
+ * Blocks: for the server of a remote BACKING, as op_locks_release() does. Locks: file->lock.
+ */
 void op_locks_release_handle(struct file *file, uint64_t id);
 
 /** op_locks_release() - a lock owner closed a descriptor of the file: its fcntl(2) locks go */

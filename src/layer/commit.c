@@ -68,6 +68,13 @@ static int begin(struct commit *commit, char *const *paths, size_t count)
 	if (result == 0 &&
 	    statx(fs->layer->writable, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &commit->root_before) < 0)
 		result = -errno;
+	/* Before the note, with which it would pass for the stage of an interrupted commit. */
+	if (result == 0 && !fs->layer->stage_left &&
+	    faccessat(fs->layer->writable, fs->layer->stage, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		result = commit_fail(commit, -EEXIST, "'%s' in BACKING is in the way of the commit",
+				     fs->layer->stage);
+	if (result == 0)
+		result = commit_note_before(commit);
 	if (result == 0 && fs->layer->kept)
 		result = keep_commit_begin(fs, paths, count);
 	return result;
@@ -151,6 +158,8 @@ static int run_once(struct commit *commit, char *const *paths, size_t count)
 	commit->stage = -1;
 	atomic_store(&fs->layer->progress.done, 0);
 	result = run(commit, paths, count);
+	if (result < 0)
+		commit_note_failed(commit);
 	forget_run(fs, &commit->forgetting);
 	if (result == 0 &&
 	    asprintf(commit->ret_error, "{\"objects\":%" PRIu64 ",\"names\":%zu,\"bytes\":%" PRIu64 "}",

@@ -242,8 +242,10 @@ int commit_stage_end(struct commit *commit)
 				       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		commit->stage_was_there = commit->stage >= 0;
 	}
-	if (commit->stage < 0)
+	if (commit->stage < 0) {
+		layer->stage_left = errno != ENOENT;
 		return errno == ENOENT ? 0 : -errno;
+	}
 	result = let_go_in_place(commit);
 	if (result < 0)
 		return result;

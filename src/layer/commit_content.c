@@ -308,6 +308,36 @@ static int note(struct commit *commit, const struct inode *inode, int fd,
 	return result < 0 ? result : db_end(db, call(db, &inode->key, &now));
 }
 
+/* Does a commit of it change what names note? Owner, mode and extended attributes change neither size nor mtime. */
+static bool has_times(const struct subject *subject, uint32_t own)
+{
+	return S_ISREG(subject->type) && (own & (OWN_CONTENT | OWN_MTIME));
+}
+
+int commit_note_before(struct commit *commit)
+{
+	struct layer_db *db = commit->fs->layer->db;
+	int result = db_has_covered(db);
+	struct statx now;
+
+	if (result <= 0 || commit->finishing)
+		return MIN(result, 0);
+	result = db_begin(db);
+	if (result < 0)
+		return result;
+	for (size_t i = 0; i < commit->nodes.count && result == 0; i++) {
+		CLEANUP(subject_close) struct subject subject = {0};
+
+		result = subject_open(commit->fs, commit->nodes.list[i], &subject);
+		if (result == 0 && subject.inode != NULL && has_times(&subject, subject.own) &&
+		    layer_backing_statx(commit->fs, subject.inode, &now) == 0)
+			result = db_covered_before(db, &subject.inode->key, &now);
+		if (result == -ENOENT)
+			result = 0;
+	}
+	return db_end(db, result);
+}
+
 /* For a commit that is repeated after an error: so far the difference is this one's doing. */
 static void note_content(struct node *node, int fd)
 {
@@ -338,8 +368,9 @@ static int write_object_end(struct commit *commit, const struct subject *subject
 		result = write_attributes(commit, subject, &stx, own, fd);
 	if (content)
 		note_content(node, fd);
-	/* Owner, mode and extended attributes change neither size nor mtime. */
-	if (content || (own & (OWN_CONTENT | OWN_MTIME)))
+	if (content && !commit->fs->layer->kept)
+		*ret_noted = layer_save(commit->fs, subject->inode, node);
+	if (*ret_noted == 0 && has_times(subject, own))
 		*ret_noted = note(commit, subject->inode, fd, db_covered_now);
 	return result;
 }
@@ -347,7 +378,7 @@ static int write_object_end(struct commit *commit, const struct subject *subject
 static int write_object(struct commit *commit, const struct subject *subject, uint64_t *ret_version,
 			int *ret_noted)
 {
-	bool regular = S_ISREG(subject->type), content = regular && (subject->own & OWN_CONTENT);
+	bool content = S_ISREG(subject->type) && (subject->own & OWN_CONTENT);
 	CLEANUP(close_fd) int fd = commit_open(commit->fs, subject->inode, O_PATH | O_NOFOLLOW);
 	CLEANUP(close_fd) int file = -1;
 	char link[32];
@@ -355,8 +386,8 @@ static int write_object(struct commit *commit, const struct subject *subject, ui
 
 	if (fd < 0)
 		return fd;
-	/* An interrupted one has written, too, and noted nothing. */
-	if (regular && !commit->finishing)
+	/* An interrupted one has written, too; what was wrong before that is marked. */
+	if (!commit->finishing && has_times(subject, subject->own))
 		*ret_noted = note(commit, subject->inode, fd, db_covered_before);
 	if (*ret_noted < 0)
 		return *ret_noted;

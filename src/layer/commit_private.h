@@ -170,6 +170,23 @@ int commit_fill(struct commit *commit, struct inode *inode, const char *name);
  */
 int commit_write(struct commit *commit, const struct subject *subject, uint64_t *ret_version);
 
+/**
+ * commit_note_before() - names that cover what is to be written, and are wrong about it: see db_covered_before()
+ *
+ * In the change that notes the commit, as nothing is known of that once it has been interrupted.
+ *
+ * Locks:  serving, layer->lock.
+ * Return: 0 or -errno of the database.
+ */
+int commit_note_before(struct commit *commit);
+
+/**
+ * commit_note_failed() - it has ended with an error: what its names have done to objects is nobody else's change
+ *
+ * Their ctime, that is; a kept layer's next commit does not ask.
+ */
+void commit_note_failed(struct commit *commit);
+
 /** commit_sync() - of a kept layer: what was written to BACKING is on the disk. Return: 0 or -errno, said. */
 int commit_sync(struct commit *commit);
 

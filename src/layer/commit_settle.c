@@ -32,19 +32,17 @@ static bool is_lead(const struct commit *commit, const struct subject *subject)
 	       !ids_has(&commit->nodes, subject->id);
 }
 
-/* To be moved changes an object's ctime. What is not selected, and came out of the way, is not changed by that. */
-static int note_move(struct commit *commit, const struct subject *subject)
+/* To get a name, or lose one, changes an object's ctime. Whoever writes to it changes its mtime, too. */
+static int note_ctime(struct commit *commit, const struct subject *subject)
 {
 	struct node *node = layer_peek(subject->inode);
 	struct origin_state now;
 	struct statx stx;
 
-	if (node == NULL || ids_has(&commit->nodes, subject->id) ||
-	    layer_backing_statx(commit->fs, subject->inode, &stx) < 0)
+	if (node == NULL || layer_backing_statx(commit->fs, subject->inode, &stx) < 0)
 		return 0;
 	now = origin_state(&stx);
 	pthread_rwlock_wrlock(&node->lock);
-	/* Whoever writes to it there changes its mtime, too. */
 	now.mtime = node->before.mtime;
 	if (node->before.known && now.size == node->before.size &&
 	    origin_compare(&now, &stx) == ORIGIN_SAME) {
@@ -53,6 +51,26 @@ static int note_move(struct commit *commit, const struct subject *subject)
 	}
 	pthread_rwlock_unlock(&node->lock);
 	return layer_save(commit->fs, subject->inode, node);
+}
+
+/* What is not selected, and came out of the way, is not changed by that. */
+static int note_move(struct commit *commit, const struct subject *subject)
+{
+	return ids_has(&commit->nodes, subject->id) ? 0 : note_ctime(commit, subject);
+}
+
+void commit_note_failed(struct commit *commit)
+{
+	struct fs *fs = commit->fs;
+
+	for (size_t i = 0; i < commit->nodes.count && !fs->layer->kept; i++) {
+		CLEANUP(subject_close) struct subject subject = {0};
+
+		LAYER_SERVE_SCOPE(fs);
+		LOCK_SCOPE(&fs->layer->lock);
+		if (subject_open(fs, commit->nodes.list[i], &subject) == 0 && subject.inode != NULL)
+			note_ctime(commit, &subject);
+	}
 }
 
 /* Is the name in BACKING what it is in the layer? Then the layer need not say it. */

@@ -56,7 +56,7 @@ int keep_commit_begin(struct fs *fs, char *const *paths, size_t count);
  * memory, by a random number, so that no other layer's has it
  * @ret_error: as keep_open()
  *
- * Before anybody is served. Return: 0, -EUCLEAN: what was noted is damaged, or -errno of the database.
+ * Before anybody is served. Return: 0, -EUCLEAN: what was noted is damaged, -errno of the database, or -EIO: no random number.
  */
 int keep_commit_stage(struct fs *fs, char **ret_error);
 

@@ -74,7 +74,7 @@ int keep_commit_stage(struct fs *fs, char **ret_error)
 	if (size < 0)
 		return home_refuse(ret_error, (int)size, "layer '%s': cannot read its note of a commit: %s",
 				   fs->options.layer, strerror((int)-size));
-	if (size > 0 && !is_stage_name(layer, note))
+	if (size > 0 && (note[size - 1] != '\0' || !is_stage_name(layer, note)))
 		return home_refuse(ret_error, -EUCLEAN, "layer '%s': its note of a commit is damaged",
 				   fs->options.layer);
 	layer->stage_left = size > 0;

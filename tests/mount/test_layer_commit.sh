@@ -259,10 +259,28 @@ equal(read_file(BACKING + "/first"), b"o" * 4096 + b"p" * 4096)
 commit(MNT)
 equal(read_file(BACKING + "/second")[4096:8192], b"p" * 4096)
 equal(changes(MNT), {})
+# Once names have been changed as well.
+os.mkdir(BACKING + "/fixed")
+os.stat(MNT + "/fixed")
+with open(MNT + "/first", "r+b") as file:
+    file.write(b"q" * 4096)
+os.rename(MNT + "/first", MNT + "/moved")
+for name in ("new", "fixed/new"):
+    write_file(MNT + "/" + name, b"new")
+if subprocess.run(["chattr", "+i", BACKING + "/fixed"], stderr=subprocess.DEVNULL).returncode == 0:
+    text = commit(MNT, code=1)
+    subprocess.run(["chattr", "-i", BACKING + "/fixed"], check=True)
+    equal("cannot change the name 'fixed/new' in BACKING: Operation not permitted" in text, True, text)
+    equal([read_file(BACKING + "/" + name) for name in ("moved", "new")],
+          [b"q" * 4096 + b"p" * 4096, b"new"])
+commit(MNT)
+equal(changes(MNT), {})
 same(tree(BACKING), tree(MNT))
 PY
 	check "$kind: programs that write, rename and remove meanwhile lose nothing" py <<'PY'
 from tree import *
+# Only paths lead to objects: one that was renamed or removed at the wrong moment has its last state not noted.
+FORCE = ["--force"] if "WITHOUT_HANDLES" in os.environ else []
 os.mkdir(MNT + "/busy")
 def worker(me):
     rng = random.Random(7)
@@ -291,11 +309,11 @@ def worker(me):
 process = Process(worker)
 rounds = 0
 while not process.hears_within(0):
-    commit(MNT)
+    commit(MNT, *FORCE)
     rounds += 1
 equal(process.hear(), "done")
 equal(rounds > 1, True, rounds)
-commit(MNT)
+commit(MNT, *FORCE)
 expected = pickle.loads(read_file(WORK + "/expected"))
 equal({name: read_file(BACKING + "/busy/" + name) for name in os.listdir(BACKING + "/busy")}, expected)
 equal(changes(MNT), {})

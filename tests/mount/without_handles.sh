@@ -7,4 +7,5 @@ if ! "${drop[@]}" true 2>/dev/null; then
 	echo 'skip: a capability can be dropped by root only'
 	exit 77
 fi
+export WITHOUT_HANDLES=1
 exec "${drop[@]}" "$(dirname "$0")/test_$1.sh"

@@ -158,6 +158,10 @@ def raises(*numbers):
     raise AssertionError("expected %s, but it succeeded" % names)
 
 
+# For commands that are killed at random moments: killed while it looks for leaks, one may leave a report without a word.
+KILLED_ENVIRON = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
+
+
 def outcome(function, *args, **kwargs):
     """What a call returns, or the name of its errno: for comparing two file systems."""
     try:

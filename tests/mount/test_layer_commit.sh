@@ -416,7 +416,7 @@ def start(live):
         wait_until(10, lambda: os.path.ismount(mnt))
         equal(tree(mnt) == seen, True, "the view before")
     done = subprocess.Popen([os.environ["CTL"], "layer", "commit", mnt if live else layer],
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=KILLED_ENVIRON)
     return done, daemon
 
 def finish(done, daemon):

@@ -65,7 +65,7 @@ def kill(command, longest):
     subprocess.check_call("rm -rf '%s' '%s'; cp -a '%s' '%s'" % (TOP, POINT, GIVEN, TOP), shell=True)
     daemon = mount() if rng.random() < 0.5 else None
     done = subprocess.Popen([os.environ["CTL"], "layer", *command(AT if daemon else TOP)],
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=KILLED_ENVIRON)
     time.sleep(rng.random() * longest)
     (daemon or done).kill()
     if daemon:

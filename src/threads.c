@@ -9,8 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "util.h"
-
 static bool read_line(pid_t id, const char *name, char line[128])
 {
 	char path[48];

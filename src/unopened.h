@@ -32,7 +32,7 @@ int unopened_file(struct fs *fs, struct inode *inode, struct file **ret_file, st
 int unopened_hold(struct fs *fs, struct inode *inode);
 
 /**
- * unopened_lookup() - as inode_lookup(), and what was found is held
+ * unopened_lookup() - as inode_lookup(), and what was found is held where the kernel tells of no opens
  *
  * A name that BACKING gives to something else meanwhile is looked up again: Linux does so only once after an ESTALE.
  */

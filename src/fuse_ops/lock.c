@@ -29,11 +29,11 @@
 #define NUDGE_NS 2000000
 /* RELEASE was sent before the lock was asked for: it is being served, or another worker is about to. */
 #define RELEASE_TRIES 300
+#define RELEASE_PAUSE_NS 1000000
 /* The same where a worker that may have it has not got a CPU since. */
 #define STALLED_TRIES 2000
 #define STALLED_PAUSE_NS 5000000
 #define WORKERS_LOOKED_AT 64
-#define RELEASE_PAUSE_NS 1000000
 
 struct lock_wait {
 	struct lock_wait *next; /* protected by fs->wait_lock */

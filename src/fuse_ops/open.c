@@ -213,7 +213,6 @@ void op_close_handle(struct fs *fs, uint64_t id)
 		return;
 	inode = handle->inode;
 	unseen = handle->unseen && handle_writes(handle);
-	op_locks_release_handle(file_peek(inode), id);
 	atomic_fetch_sub(&fs->writers, handle_writes(handle));
 	file_close(fs, inode, file_peek(inode), handle);
 	passthrough_close(fs, inode, file_peek(inode), unseen);

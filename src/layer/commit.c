@@ -51,6 +51,7 @@ static int begin(struct commit *commit, char *const *paths, size_t count)
 	result = commit_select(commit, paths, count);
 	if (result == 0)
 		result = commit_check(commit);
+	commit->checked = result == 0 && !commit->force;
 	commit->done = result == 0 ? calloc(commit->nodes.count + 1, sizeof(commit->done[0])) : NULL;
 	for (size_t i = 0; i < commit->nodes.count && result == 0; i++) {
 		struct node_row row;
@@ -158,7 +159,7 @@ static int run_once(struct commit *commit, char *const *paths, size_t count)
 	commit->stage = -1;
 	atomic_store(&fs->layer->progress.done, 0);
 	result = run(commit, paths, count);
-	if (result < 0)
+	if (result < 0 && commit->checked)
 		commit_note_failed(commit);
 	forget_run(fs, &commit->forgetting);
 	if (result == 0 &&

@@ -31,6 +31,7 @@ struct commit {
 	bool force;
 	bool whole;	/* no paths were given */
 	bool stopped;	/* nobody is served, and the layer's records are on the disk */
+	bool checked;	/* nobody else had changed anything in BACKING */
 	bool finishing; /* what was interrupted: of its paths some may have been renamed since */
 	const struct layer_stop *stop;
 	char **ret_error;
@@ -181,9 +182,9 @@ int commit_write(struct commit *commit, const struct subject *subject, uint64_t 
 int commit_note_before(struct commit *commit);
 
 /**
- * commit_note_failed() - it has ended with an error: what its names have done to objects is nobody else's change
+ * commit_note_failed() - it was checked and has ended with an error: its names' ctime is nobody else's change
  *
- * Their ctime, that is; a kept layer's next commit does not ask.
+ * A kept layer's next commit does not ask.
  */
 void commit_note_failed(struct commit *commit);
 

@@ -63,12 +63,13 @@ void commit_note_failed(struct commit *commit)
 {
 	struct fs *fs = commit->fs;
 
-	for (size_t i = 0; i < commit->nodes.count && !fs->layer->kept; i++) {
+	for (size_t i = 0; i < commit->name_count && !fs->layer->kept; i++) {
 		CLEANUP(subject_close) struct subject subject = {0};
 
 		LAYER_SERVE_SCOPE(fs);
 		LOCK_SCOPE(&fs->layer->lock);
-		if (subject_open(fs, commit->nodes.list[i], &subject) == 0 && subject.inode != NULL)
+		if (commit->names[i].node != DB_WHITEOUT &&
+		    subject_open(fs, commit->names[i].node, &subject) == 0 && subject.inode != NULL)
 			note_ctime(commit, &subject);
 	}
 }

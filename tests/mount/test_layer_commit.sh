@@ -199,10 +199,10 @@ same(tree(BACKING), tree(MNT))
 PY
 	check "$kind: what somebody changed in BACKING meanwhile is not written over, unless by force" py <<'PY'
 from tree import *
-for name in ("cut", "swapped", "deleted", "same", "unlinked", "recreated"):
+for name in ("cut", "swapped", "deleted", "same", "unlinked", "recreated", "restored"):
     write_file(BACKING + "/" + name, b"o" * 40960)
 os.link(BACKING + "/recreated", BACKING + "/replaced")
-for name in ("cut", "swapped", "deleted", "same"):
+for name in ("cut", "swapped", "deleted", "same", "restored"):
     with open(MNT + "/" + name, "r+b") as file:
         file.seek(20480)
         file.write(b"p" * 4096)
@@ -212,6 +212,9 @@ os.utime(MNT + "/recreated", ns=(5, 7))
 os.rename(MNT + "/made-twice", MNT + "/replaced")
 write_file(MNT + "/made-twice", b"mine")
 os.truncate(BACKING + "/cut", 10)
+times = os.stat(BACKING + "/restored")
+write_file(BACKING + "/restored", b"r" * 40960)
+os.utime(BACKING + "/restored", ns=(times.st_atime_ns, times.st_mtime_ns))
 write_file(BACKING + "/other", b"q" * 40960)
 os.rename(BACKING + "/other", BACKING + "/swapped")
 os.unlink(BACKING + "/deleted")
@@ -223,7 +226,8 @@ commit(MNT, "recreated")
 equal(os.stat(BACKING + "/recreated").st_mtime_ns, 7)
 before, seen = tree(BACKING), {}
 for name, said in (("cut", "changed"), ("swapped", "replaced"), ("deleted", "removed"), ("unlinked", "another"),
-                   ("made-twice", "another"), ("replaced", "another")):
+                   ("made-twice", "another"), ("replaced", "another"), ("restored", "changed"),
+                   ("restored", "changed")):
     text = commit(MNT, name, code=1)
     equal("'%s'" % name in text and said in text and "nothing was committed" in text, True, text)
     seen[name] = read_file(MNT + "/" + name) if name != "unlinked" else None

@@ -186,6 +186,27 @@ os.utime(BACKING + "/big")
 equal(status(os.environ["LAYER"])[1]["big"]["base"], "changed")
 PY
 
+check 'a damaged note of a commit is refused by name, and leads nowhere' py <<'PY'
+from expect import *
+import sqlite3
+layer = os.environ["LAYER"]
+def note(value):
+    db = sqlite3.connect(layer + "/layer.db")
+    db.execute("INSERT OR REPLACE INTO facts(name,value) VALUES('commit',?)", (value,))
+    db.commit()
+    db.close()
+for value in (b"numbers\0", b".memmapfs-commit-../numbers\0", b".memmapfs-commit-\0", b".memmapfs-commit-00",
+              b".memmapfs-commit-" + b"0" * 50 + b"\0"):
+    note(value)
+    for words in (["status", layer], ["commit", layer]):
+        done = subprocess.run([os.environ["CTL"], "layer", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True)
+        equal(done.returncode, 1, value)
+        equal("layer '%s': its note of a commit is damaged" % layer in done.stdout, True, done.stdout)
+note(b"")
+equal(status(layer)[0]["interrupted"], False)
+PY
+
 check 'one of format 1 is brought up to date, and says that it does not know' py <<'PY'
 from expect import *
 import sqlite3
